@@ -1,0 +1,70 @@
+"""Jobs as values: frozen, tagged by `kind`, versioned, JSON on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from engine.contracts.geometry import Geometry
+from engine.contracts.lora import MAX_STACK, AdapterUse, LoraKind, LoraName, Trigger
+from engine.contracts.model import Contract, JobId, StoredObject
+from engine.contracts.status import Lane
+
+MAX_SEED = 2**32 - 1
+
+
+class DatasetItem(Contract):
+    """One picture or clip of a training set; the caption is None until somebody or something wrote one."""
+
+    media: StoredObject
+    filename: str  # as uploaded, for messages only; never a path
+    caption: str | None = None
+
+
+class TrainLora(Contract):
+    """Train one LoRA from stored items; the result is a file under `objects.lora_key(lora_id, …)`."""
+
+    kind: Literal["train_lora"] = "train_lora"
+    version: Literal[1] = 1
+    job_id: JobId
+    base: str
+    lora_id: str
+    name: LoraName
+    lora_kind: LoraKind
+    trigger: Trigger | None
+    items: tuple[DatasetItem, ...] = Field(min_length=1)
+    rank: int = Field(ge=1, le=256)
+    steps: int = Field(ge=1, le=20_000)
+    learning_rate: float = Field(gt=0, le=1)
+    batch_size: int = Field(ge=1, le=64)
+    width: int
+    height: int
+    seed: int = Field(ge=0, le=MAX_SEED)
+    preview_prompt: str
+
+
+class GenerateVideo(Contract):
+    """Render one clip with a stack of LoRAs. `prompt` is what the person typed; triggers are added by the engine."""
+
+    kind: Literal["generate_video"] = "generate_video"
+    version: Literal[1] = 1
+    job_id: JobId
+    base: str
+    prompt: str = Field(min_length=1, max_length=2000)
+    negative_prompt: str = Field(default="", max_length=2000)
+    adapters: tuple[AdapterUse, ...] = Field(default=(), max_length=MAX_STACK)
+    geometry: Geometry
+    seed: int = Field(ge=0, le=MAX_SEED)
+    image: StoredObject | None = None  # first frame for image-to-video
+    max_bytes: int = Field(gt=0)  # the channel's file limit
+
+
+Job = Annotated[TrainLora | GenerateVideo, Field(discriminator="kind")]
+
+JOB_ADAPTER: TypeAdapter[TrainLora | GenerateVideo] = TypeAdapter(Job)
+
+
+def lane_of(job: TrainLora | GenerateVideo) -> Lane:
+    """The lane of the GPU child that runs this job."""
+    return Lane.TRAIN if isinstance(job, TrainLora) else Lane.RENDER

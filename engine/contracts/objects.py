@@ -1,0 +1,41 @@
+"""The key of every kind of file in the object store. Nothing else spells a key."""
+
+from __future__ import annotations
+
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+    "text/plain": "txt",
+    "application/zip": "zip",
+    "application/json": "json",
+    "application/x-safetensors": "safetensors",
+}
+
+
+def extension_of(media_type: str) -> str:
+    """File name extension without the dot; `bin` for a type we never write."""
+    return _EXTENSIONS.get(media_type, "bin")
+
+
+def upload_key(user_id: int, sha256: str, media_type: str) -> str:
+    """A person's upload, named by content, under the person so that `/privacy delete` finds it."""
+    return f"uploads/{user_id}/{sha256}.{extension_of(media_type)}"
+
+
+def lora_key(lora_id: str, job_id: str) -> str:
+    """The weights one training produced."""
+    return f"loras/{lora_id}/{job_id}.safetensors"
+
+
+def artifact_key(job_id: str, attempt: int, filename: str) -> str:
+    """Anything else a job produced; attempts never overwrite each other."""
+    return f"jobs/{job_id}/{attempt}/{filename}"
+
+
+def checkpoint_key(job_id: str, filename: str) -> str:
+    """Resume state of a training; shared by all its attempts."""
+    return f"checkpoints/{job_id}/{filename}"

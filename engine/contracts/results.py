@@ -1,0 +1,41 @@
+"""What a finished job leaves behind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.contracts.geometry import Geometry
+from engine.contracts.lora import LoraManifest
+from engine.contracts.model import Contract, StoredObject
+
+
+class LoraTrained(Contract):
+    """A trained LoRA in the store, with the pictures that show what it learned."""
+
+    kind: Literal["lora_trained"] = "lora_trained"
+    lora_id: str
+    file: StoredObject
+    manifest: LoraManifest
+    preview: StoredObject | None  # a clip of the preview prompt (MP4)
+    poster: StoredObject | None  # contact sheet of that clip (PNG)
+    loss_curve: StoredObject | None  # PNG
+    steps: int
+    seconds: float
+
+
+class VideoRendered(Contract):
+    """A clip in the store; `geometry` is what was denoised, the file may be upscaled for posting."""
+
+    kind: Literal["video_rendered"] = "video_rendered"
+    file: StoredObject
+    poster: StoredObject | None
+    geometry: Geometry
+    posted_width: int
+    posted_height: int
+    seed: int
+    seconds: float  # wall time of the job on the worker
+
+
+JobResult = Annotated[LoraTrained | VideoRendered, Field(discriminator="kind")]

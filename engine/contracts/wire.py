@@ -1,0 +1,88 @@
+"""Redis keys, queue names and the codec: the only file that spells them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from engine.contracts.status import Lane
+
+CONTRACT_VERSION = 1
+TASK = "run_job"
+"""The one arq function; its single argument is the job as a JSON object."""
+
+MAX_MESSAGE_BYTES = 256 * 1024
+"""A job carries keys, never content; anything larger is a mistake on our side."""
+
+JOB_EXPIRES_S = 30 * 24 * 3600
+PROGRESS_EXPIRES_S = 3600
+CANCEL_EXPIRES_S = 7 * 24 * 3600
+EVENTS_MAXLEN = 100_000
+
+
+class MessageTooLargeError(ValueError):
+    """An arq message above `MAX_MESSAGE_BYTES`."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Every Redis key of one installation, under one prefix."""
+
+    prefix: str = "callsheet"
+
+    def queue(self, base: str, lane: Lane) -> str:
+        """arq queue (a zset) of one lane of one base."""
+        return f"{self.prefix}:queue:{base}:{lane}"
+
+    @property
+    def events(self) -> str:
+        """Stream of milestones, workers to bot."""
+        return f"{self.prefix}:events"
+
+    @property
+    def workers(self) -> str:
+        """Hash of live workers: worker id -> `WorkerStatus` JSON; stale fields are ignored by `worker_alive`."""
+        return f"{self.prefix}:workers"
+
+    def worker_alive(self, worker_id: str) -> str:
+        """Heartbeat with a short expiry; a worker without it is gone."""
+        return f"{self.prefix}:worker-alive:{worker_id}"
+
+    def progress(self, job_id: str) -> str:
+        """Latest `Progress` JSON of a running job."""
+        return f"{self.prefix}:progress:{job_id}"
+
+    def cancel(self, job_id: str) -> str:
+        """Present when somebody asked to cancel the job."""
+        return f"{self.prefix}:cancel:{job_id}"
+
+
+def dumps(value: Any) -> bytes:
+    """arq's `job_serializer`: JSON; an exception becomes a tagged string, so that a failure can be stored at all."""
+    data = json.dumps(value, separators=(",", ":"), default=_encode_exception).encode()
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageTooLargeError(f"message has {len(data)} bytes, limit is {MAX_MESSAGE_BYTES}")
+    return data
+
+
+def loads(data: bytes) -> Any:
+    """arq's `job_deserializer`: the inverse of `dumps`; tagged exceptions come back as `RemoteError`."""
+    return json.loads(data, object_hook=_decode_exception)
+
+
+class RemoteError(Exception):
+    """An exception of the other process: class name and message, never its type."""
+
+
+_TAG = "__exception__"
+
+
+def _encode_exception(value: object) -> object:
+    if isinstance(value, BaseException):
+        return {_TAG: type(value).__name__, "message": str(value)[:1000]}
+    raise TypeError(f"{type(value).__name__} has no place in a message")
+
+
+def _decode_exception(value: dict[str, Any]) -> object:
+    return RemoteError(f"{value[_TAG]}: {value.get('message', '')}") if _TAG in value else value

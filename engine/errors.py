@@ -1,0 +1,124 @@
+"""Everything the engine refuses or fails at, as one tree.
+
+EngineError
+├── InvalidMediaError          a picture, clip or archive cannot be used (INVALID_MEDIA)
+├── DatasetTooSmallError       too few usable items (DATASET_TOO_SMALL)
+├── InvalidConfigError         settings that contradict each other or the base (INVALID_CONFIG)
+├── BaseUnavailableError       base unknown, or its weights are not here (BASE_UNAVAILABLE)
+├── AdapterError
+│   ├── AdapterMissingError        the file is gone (ADAPTER_MISSING)
+│   ├── AdapterInvalidError        not a LoRA we can read safely (ADAPTER_INVALID)
+│   ├── AdapterIncompatibleError   trained for another base or other modules (ADAPTER_INCOMPATIBLE)
+│   └── DeadAdapterError           trained, but changes nothing (ADAPTER_DEAD)
+├── LossNotFiniteError         training diverged (LOSS_NOT_FINITE)
+├── ResultTooLargeError        no encoding fits the size limit (RESULT_TOO_LARGE)
+├── StoreError
+│   ├── StoreUnavailableError      the object store does not answer (STORE_UNAVAILABLE)
+│   └── ObjectCorruptError         content does not match its hash (OBJECT_CORRUPT)
+└── JobCancelledError          somebody asked to stop (CANCELLED)
+
+Messages are one sentence that says what to do: the shell prints them as they are, the bot maps the code to its own words.
+This module is torch-free.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from engine.contracts.failures import FailureCode
+
+
+class EngineError(Exception):
+    """Root of the tree; carries the code that crosses process borders."""
+
+    code: ClassVar[FailureCode] = FailureCode.INTERNAL
+
+
+class InvalidMediaError(EngineError):
+    """A picture, clip or archive cannot be used."""
+
+    code = FailureCode.INVALID_MEDIA
+
+
+class DatasetTooSmallError(EngineError):
+    """Too few usable items."""
+
+    code = FailureCode.DATASET_TOO_SMALL
+
+
+class InvalidConfigError(EngineError):
+    """Settings that contradict each other or the base."""
+
+    code = FailureCode.INVALID_CONFIG
+
+
+class BaseUnavailableError(EngineError):
+    """The base is unknown, or its weights are not on this machine."""
+
+    code = FailureCode.BASE_UNAVAILABLE
+
+
+class AdapterError(EngineError):
+    """Something is wrong with a LoRA."""
+
+    code = FailureCode.ADAPTER_INVALID
+
+
+class AdapterMissingError(AdapterError):
+    """The LoRA file is gone."""
+
+    code = FailureCode.ADAPTER_MISSING
+
+
+class AdapterInvalidError(AdapterError):
+    """Not a LoRA that can be read safely."""
+
+    code = FailureCode.ADAPTER_INVALID
+
+
+class AdapterIncompatibleError(AdapterError):
+    """Trained for another base, or its modules do not exist here."""
+
+    code = FailureCode.ADAPTER_INCOMPATIBLE
+
+
+class DeadAdapterError(AdapterError):
+    """Trained, but it changes nothing."""
+
+    code = FailureCode.ADAPTER_DEAD
+
+
+class LossNotFiniteError(EngineError):
+    """Training diverged."""
+
+    code = FailureCode.LOSS_NOT_FINITE
+
+
+class ResultTooLargeError(EngineError):
+    """No encoding of the clip fits the size limit."""
+
+    code = FailureCode.RESULT_TOO_LARGE
+
+
+class StoreError(EngineError):
+    """Something is wrong with the object store."""
+
+    code = FailureCode.STORE_UNAVAILABLE
+
+
+class StoreUnavailableError(StoreError):
+    """The object store does not answer."""
+
+    code = FailureCode.STORE_UNAVAILABLE
+
+
+class ObjectCorruptError(StoreError):
+    """Stored content does not match its hash."""
+
+    code = FailureCode.OBJECT_CORRUPT
+
+
+class JobCancelledError(EngineError):
+    """Somebody asked to stop; not a failure."""
+
+    code = FailureCode.CANCELLED

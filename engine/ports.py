@@ -1,0 +1,67 @@
+"""What the engine asks of its surroundings, and the null versions a shell or a test passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from engine.contracts.events import Phase
+
+
+class EventSink(Protocol):
+    """Receives what happens during a run. Calls are cheap and never raise."""
+
+    def progress(
+        self, phase: Phase, step: int, total_steps: int, *, seconds_per_step: float | None = None, loss: float | None = None
+    ) -> None:
+        """Step `step` of `total_steps` of `phase` is done."""
+
+    def preview(self, step: int, image: Path) -> None:
+        """A picture of the training so far lies at `image` (PNG)."""
+
+    def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
+        """Resume state for `step` is complete on disk."""
+
+
+class CancelToken(Protocol):
+    """Asked between steps."""
+
+    def cancelled(self) -> bool:
+        """True once somebody asked to stop."""
+
+
+class MetricLogger(Protocol):
+    """Receives training metrics by step."""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record `metrics` of step `step`."""
+
+
+class NullSink:
+    """Drops everything."""
+
+    def progress(
+        self, phase: Phase, step: int, total_steps: int, *, seconds_per_step: float | None = None, loss: float | None = None
+    ) -> None:
+        """Drop it."""
+
+    def preview(self, step: int, image: Path) -> None:
+        """Drop it."""
+
+    def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
+        """Drop it."""
+
+
+class NeverCancelled:
+    """Nobody asks to stop."""
+
+    def cancelled(self) -> bool:
+        """Return False."""
+        return False
+
+
+class NullMetrics:
+    """Drops everything."""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Drop it."""

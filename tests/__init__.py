@@ -1,0 +1,1 @@
+"""Callsheet's tests; layout in design.md section 6."""

@@ -1,0 +1,1 @@
+"""Builders, fakes of our own ports and real servers shared by tests."""
