@@ -14,6 +14,7 @@ EngineError
 ├── ResultTooLargeError        no encoding fits the size limit (RESULT_TOO_LARGE)
 ├── StoreError
 │   ├── StoreUnavailableError      the object store does not answer (STORE_UNAVAILABLE)
+│   ├── ObjectMissingError         nothing is stored under the key (OBJECT_CORRUPT)
 │   └── ObjectCorruptError         content does not match its hash (OBJECT_CORRUPT)
 └── JobCancelledError          somebody asked to stop (CANCELLED)
 
@@ -110,6 +111,12 @@ class StoreUnavailableError(StoreError):
     """The object store does not answer."""
 
     code = FailureCode.STORE_UNAVAILABLE
+
+
+class ObjectMissingError(StoreError):
+    """Nothing is stored under the key: the reference outlived its content."""
+
+    code = FailureCode.OBJECT_CORRUPT
 
 
 class ObjectCorruptError(StoreError):
