@@ -1,0 +1,1 @@
+"""The Discord process: torch-free, the only writer of SQLite."""

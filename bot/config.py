@@ -1,0 +1,142 @@
+"""Settings of the bot: read once in `__main__`, frozen, every mistake reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.contracts.bases import BASES, BaseProfile
+from engine.contracts.wire import Keys
+
+PREFIX = "CALLSHEET_"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message lists every problem, one a line."""
+
+
+def _plain(name: str) -> AliasChoices:
+    """A variable known by a plain name everywhere (`REDIS_URL`), also accepted with our prefix."""
+    return AliasChoices(PREFIX + name, name)
+
+
+class BotSettings(BaseSettings):
+    """Environment of the bot. `DISCORD_TOKEN` and `REDIS_URL` go without prefix, everything else is `CALLSHEET_…`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
+
+    discord_token: SecretStr | None = Field(
+        default=None, validation_alias=_plain("DISCORD_TOKEN"), description="Token of the Discord application's bot"
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=_plain("REDIS_URL"),
+        description="Redis or Valkey, redis://… or rediss://…; one-machine mode starts its own when this is empty",
+    )
+    data_dir: Path = Field(default=Path("data"), description="Folder of everything the bot keeps: database, uploads, temporary files")
+    store_url: str | None = Field(
+        default=None,
+        description="Object store shared with the workers: file:///… or s3://bucket/prefix; default: a folder in the data folder",
+    )
+    key_prefix: str = Field(default="callsheet", pattern=r"^[a-z0-9][a-z0-9-]*$", description="Prefix of every Redis key")
+    base: str = Field(default="tiny", description="The base model this community trains on and renders with")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
+
+    daily_units: int = Field(default=2000, ge=0, description="Units one person may spend per day (UTC)")
+    max_open_jobs: int = Field(default=20, ge=1, description="Queued and running jobs one person may have")
+    max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
+    max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
+    draft_expires_s: float = Field(default=24 * 3600.0, gt=0, description="A data set nobody started is dropped after this")
+    max_video_seconds: float = Field(default=10.0, gt=0, description="Longest clip a person may ask for")
+    max_post_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, description="File limit where Discord does not tell a better one")
+
+    card_edit_interval_s: float = Field(default=5.0, gt=0, description="Least time between two edits of a status card")
+    dispatch_interval_s: float = Field(default=0.25, gt=0, description="Pause between two looks at the waiting jobs")
+    reconcile_interval_s: float = Field(default=5.0, gt=0, description="Pause between two comparisons of SQLite and Redis")
+    media_check_timeout_s: float = Field(default=60.0, gt=0, description="Time the check of one upload may take")
+    media_fit_timeout_s: float = Field(default=120.0, gt=0, description="Time re-encoding one clip may take")
+
+    web_host: str = Field(default="127.0.0.1", description="Address the download server binds to")
+    web_port: int = Field(default=8080, ge=0, le=65535, description="Its port; 0 picks a free one")
+    public_url: str | None = Field(
+        default=None, description="Address of the download server as people reach it; default: http://web_host:web_port"
+    )
+    link_secret: SecretStr | None = Field(
+        default=None, description="Key that signs download links; default: generated once in the data folder"
+    )
+    link_expires_s: float = Field(default=7 * 24 * 3600.0, gt=0, description="Life of a download link")
+
+    discord_endpoint: str | None = Field(
+        default=None, pattern=r"^[^:/]+:\d+$", description="HOST:PORT that stands in for every Discord host (sandbox)"
+    )
+    discord_ca_file: Path | None = Field(default=None, description="Certificate authority of that endpoint (sandbox)")
+    clock_offset_file: Path | None = Field(default=None, description="File with seconds added to the clock (sandbox)")
+
+    @field_validator("base")
+    @classmethod
+    def _known_base(cls, value: str) -> str:
+        if value not in BASES:
+            raise ValueError(f"unknown base {value!r}, known are {', '.join(BASES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _endpoint_has_authority(self) -> Self:
+        if self.discord_endpoint is not None and self.discord_ca_file is None:
+            raise ValueError("discord_endpoint needs discord_ca_file")
+        return self
+
+    @property
+    def profile(self) -> BaseProfile:
+        """What is known of the base without torch."""
+        return BASES[self.base]
+
+    @property
+    def keys(self) -> Keys:
+        """Names of the Redis keys."""
+        return Keys(self.key_prefix)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "callsheet.sqlite3"
+
+    @property
+    def object_store_url(self) -> str:
+        """`store_url`, or the folder that stands in for it."""
+        return self.store_url or (self.data_dir.resolve() / "store").as_uri()
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Temporary files; emptied at start."""
+        return self.data_dir / "scratch"
+
+
+def load_settings() -> BotSettings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: with one line per problem, misspelt names included.
+    """
+    problems = _misspelt(os.environ)
+    try:
+        settings = BotSettings()
+    except ValidationError as error:
+        problems += [f"{item['loc'][0] if item['loc'] else 'settings'}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("\n".join(problems)) from None
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Variables that nearly are ours. Others with our prefix belong to the worker, which reads the same environment."""
+    known = {PREFIX + name.upper() for name in BotSettings.model_fields}
+    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.93) for name in unknown}
+    return [f"{name}: unknown setting, did you mean {match[0]}?" for name, match in near.items() if match]

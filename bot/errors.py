@@ -1,0 +1,62 @@
+"""What the bot refuses: a code and typed facts. Only `bot/ui/text.py` turns them into a sentence a person reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalCode(StrEnum):
+    """A stable reason for saying no; the comment names the facts that come with it."""
+
+    # pictures, clips and archives
+    NO_ATTACHMENT = "no_attachment"  # -
+    NO_USABLE_MEDIA = "no_usable_media"  # problems: list[ItemVerdict], every one with a problem
+    FILE_TOO_LARGE = "file_too_large"  # filename, size, limit (bytes)
+    TOO_MANY_ITEMS = "too_many_items"  # items, limit
+    ARCHIVE_REFUSED = "archive_refused"  # filename, problem (code of `ProblemCode`), detail
+    IMAGE_UNUSABLE = "image_unusable"  # filename, problem, detail: the start picture of `/generate`
+    MEDIA_CHECK_FAILED = "media_check_failed"  # the check itself crashed or ran out of time; -
+    # data sets
+    DATASET_TOO_SMALL = "dataset_too_small"  # items, minimum, advised, lora_kind
+    DATASET_UNKNOWN = "dataset_unknown"  # -
+    DATASET_CLOSED = "dataset_closed"  # state
+    # LoRA names and stacks
+    NAME_INVALID = "name_invalid"  # name
+    NAME_TAKEN = "name_taken"  # name, by_self: bool, training: bool
+    TRIGGER_INVALID = "trigger_invalid"  # trigger
+    LORA_UNKNOWN = "lora_unknown"  # name, nearest: list[str]
+    LORA_NOT_READY = "lora_not_ready"  # name: its training still runs
+    LORA_DUPLICATE = "lora_duplicate"  # name
+    LORA_OTHER_BASE = "lora_other_base"  # name, base, wanted
+    STACK_TOO_LARGE = "stack_too_large"  # count, limit
+    STACK_SYNTAX = "stack_syntax"  # text: an entry that is not `name` or `name:weight`
+    WEIGHT_INVALID = "weight_invalid"  # name, text: not a finite number
+    WEIGHT_OUT_OF_RANGE = "weight_out_of_range"  # name, text, limit
+    # generation
+    PROMPT_EMPTY = "prompt_empty"  # -
+    PROMPT_TOO_LONG = "prompt_too_long"  # length, limit, field: "prompt" | "negative"
+    SECONDS_OUT_OF_RANGE = "seconds_out_of_range"  # seconds, minimum, maximum
+    ASPECT_UNKNOWN = "aspect_unknown"  # aspect, known: list[str]
+    SEED_OUT_OF_RANGE = "seed_out_of_range"  # seed, limit
+    # quota and order
+    QUOTA_EXCEEDED = "quota_exceeded"  # needed, left, limit, resets_at (unix seconds)
+    TOO_MANY_JOBS = "too_many_jobs"  # open, limit
+    # jobs
+    JOB_UNKNOWN = "job_unknown"  # -
+    JOB_OVER = "job_over"  # status
+    JOB_NOT_REPEATABLE = "job_not_repeatable"  # only clips can be made again; -
+    NOT_OWNER = "not_owner"  # -
+    # surroundings
+    NOT_IN_GUILD = "not_in_guild"  # the command only makes sense in a server; -
+    CHANNEL_FORBIDDEN = "channel_forbidden"  # missing: list[str] of permission names
+    QUEUE_UNAVAILABLE = "queue_unavailable"  # Redis does not answer; -
+    STORE_UNAVAILABLE = "store_unavailable"  # the object store does not answer; -
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not an error
+    """Raised by a service when a person asks for something that is not done; nothing was written and nothing charged."""
+
+    def __init__(self, code: RefusalCode, **facts: object) -> None:
+        super().__init__(f"{code}: {facts}")
+        self.code = code
+        self.facts: dict[str, object] = facts

@@ -1,0 +1,36 @@
+"""All services as one value; `bot/__main__.py` builds it and hands it to the client and the background tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.clock import Clock
+from bot.config import BotSettings
+from bot.services.cards import Cards
+from bot.services.datasets import Datasets
+from bot.services.files import Files
+from bot.services.jobs import Jobs
+from bot.services.loras import Loras
+from bot.services.posts import Posts
+from bot.services.quotas import Quotas
+
+
+@dataclass(frozen=True)
+class Services:
+    """What commands, views, the outbox and the status cards call.
+
+    The composition root uses these constructors:
+    `bot.client.CallsheetClient(settings, services)` (an `async with` discord client with `start(token)`),
+    `bot.outbox.Outbox(client, services, settings).run()` and `bot.status_cards.StatusCards(client, services, settings).run()`,
+    coroutines that end only by cancellation.
+    """
+
+    settings: BotSettings
+    clock: Clock
+    datasets: Datasets
+    jobs: Jobs
+    loras: Loras
+    quotas: Quotas
+    posts: Posts
+    cards: Cards
+    files: Files
