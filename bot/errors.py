@@ -10,11 +10,11 @@ class RefusalCode(StrEnum):
 
     # pictures, clips and archives
     NO_ATTACHMENT = "no_attachment"  # -
-    NO_USABLE_MEDIA = "no_usable_media"  # problems: list[ItemVerdict], every one with a problem
+    NO_USABLE_MEDIA = "no_usable_media"  # verdicts: tuple[ItemVerdict, ...] of engine.contracts.media, each with its problem
     FILE_TOO_LARGE = "file_too_large"  # filename, size, limit (bytes)
     TOO_MANY_ITEMS = "too_many_items"  # items, limit
-    ARCHIVE_REFUSED = "archive_refused"  # filename, problem (code of `ProblemCode`), detail
-    IMAGE_UNUSABLE = "image_unusable"  # filename, problem, detail: the start picture of `/generate`
+    ARCHIVE_REFUSED = "archive_refused"  # filename, problem: MediaProblem, detail
+    IMAGE_UNUSABLE = "image_unusable"  # filename, problem: MediaProblem, detail: the start picture of `/generate`
     MEDIA_CHECK_FAILED = "media_check_failed"  # the check itself crashed or ran out of time; -
     # data sets
     DATASET_TOO_SMALL = "dataset_too_small"  # items, minimum, advised, lora_kind

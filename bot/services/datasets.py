@@ -9,29 +9,9 @@ from enum import StrEnum
 from bot.services.values import Actor, IncomingFile
 from bot.storage.datasets import DatasetRecord
 from engine.contracts.lora import LoraKind
+from engine.contracts.media import ItemVerdict
 
 Dataset = DatasetRecord
-
-
-@dataclass(frozen=True)
-class ItemVerdict:
-    """What became of one file. `problem` is None when it was accepted, else a code of `engine.data.ingest`.
-
-    `filename` of a picture from an archive is its name there. A file the set already has gets the problem `duplicate`.
-    """
-
-    filename: str
-    media_type: str | None
-    width: int
-    height: int
-    num_frames: int
-    problem: str | None
-    detail: str | None
-
-    @property
-    def accepted(self) -> bool:
-        """True when the file is part of the set now."""
-        return self.problem is None
 
 
 class PlanWarning(StrEnum):
@@ -62,7 +42,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """The set after files were added, the verdict on each file, and what training would cost."""
+    """The set after files were added, the verdict on each file (`engine.contracts.media`), and what training would cost."""
 
     dataset: Dataset
     verdicts: tuple[ItemVerdict, ...]
