@@ -1,0 +1,1 @@
+"""Training data: ingest, captions, buckets, cached features."""

@@ -1,0 +1,107 @@
+"""Settings of one training and of one clip, as frozen values.
+
+Validators check values against each other and never touch the disk or a model. What is left `None` is filled in from
+the base's preset for the LoRA's kind by `engine.model.bases.Base.completed`, once, before a run starts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from engine.contracts.geometry import Geometry
+from engine.contracts.jobs import MAX_SEED, TrainLora
+from engine.contracts.lora import LoraKind, LoraName, Trigger
+from engine.contracts.model import Contract
+
+
+class Schedule(StrEnum):
+    """Shape of the learning rate after warm-up."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"  # down to `final_lr_fraction` at the last step
+    COSINE = "cosine"  # the same, along half a cosine
+
+
+class TrainConfig(Contract):
+    """Everything that decides what a training computes; equal configs and data give equal files."""
+
+    name: LoraName
+    kind: LoraKind
+    trigger: Trigger | None = None
+    rank: int = Field(ge=1, le=256)
+    steps: int = Field(ge=1, le=20_000)
+    learning_rate: float = Field(gt=0, le=1)
+    batch_size: int = Field(ge=1, le=64)
+    width: int = Field(ge=8, le=4096)  # pixels
+    height: int = Field(ge=8, le=4096)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+
+    targets: tuple[str, ...] | None = None
+    """Regular expressions that match whole module names of the transformer."""
+
+    schedule: Schedule | None = None
+    warmup_steps: int | None = Field(default=None, ge=0)
+    final_lr_fraction: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    caption_dropout: float | None = Field(default=None, ge=0, le=1)
+    """Share of samples that are shown the empty caption, so that guidance stays meaningful."""
+
+    first_frame_probability: float | None = Field(default=None, ge=0, le=1)
+    """Share of clips whose first latent frame is given clean, as in image-to-video; stills are never conditioned."""
+
+    preservation_share: float | None = Field(default=None, ge=0, lt=1)
+    """Share of steps on which the base's own prediction for the caption without the trigger is the target."""
+
+    preservation_weight: float | None = Field(default=None, ge=0, le=10)
+    max_frames: int | None = Field(default=None, ge=1)
+    """Frames of a clip that are trained on; None: as many as the base's default clip has."""
+
+    gradient_checkpointing: bool | None = None
+    checkpoint_every: int = Field(default=0, ge=0)  # steps; 0: only when asked
+    preview_every: int = Field(default=0, ge=0)  # steps; 0: never
+    preview_prompt: str = Field(default="", max_length=2000)
+    preview_seed: int = Field(default=7, ge=0, le=MAX_SEED)
+
+    @model_validator(mode="after")
+    def _previews_need_a_prompt(self) -> Self:
+        if self.preview_every and not self.preview_prompt:
+            raise ValueError("preview_every needs a preview_prompt")
+        return self
+
+    @classmethod
+    def from_job(cls, job: TrainLora, *, checkpoint_every: int = 0, preview_every: int = 0) -> Self:
+        """The config a `TrainLora` job asks for; what the job does not say stays with the base's preset."""
+        return cls(
+            name=job.name,
+            kind=job.lora_kind,
+            trigger=job.trigger,
+            rank=job.rank,
+            steps=job.steps,
+            learning_rate=job.learning_rate,
+            batch_size=job.batch_size,
+            width=job.width,
+            height=job.height,
+            seed=job.seed,
+            checkpoint_every=checkpoint_every,
+            preview_every=preview_every,
+            preview_prompt=job.preview_prompt,
+        )
+
+
+class SampleConfig(Contract):
+    """One clip to denoise. `prompt` is what a person typed; triggers of the stack are added when it is rendered."""
+
+    prompt: str = Field(min_length=1, max_length=2000)
+    negative_prompt: str = Field(default="", max_length=2000)
+    geometry: Geometry
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+    num_inference_steps: int | None = Field(default=None, ge=2, le=200)
+    guidance_scale: float | None = Field(default=None, ge=0, le=30)
+    image: Path | None = None
+    """First frame for image-to-video."""

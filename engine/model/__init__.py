@@ -1,0 +1,1 @@
+"""Base models: the registry, loading, LoRA adapters, memory."""

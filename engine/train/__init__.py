@@ -1,0 +1,1 @@
+"""LoRA training: objective, noise levels, the stepper, checkpoints, wiring."""
