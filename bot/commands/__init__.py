@@ -1,0 +1,1 @@
+"""Slash commands: acknowledge, parse, call one service, render. No SQL and no Redis here."""

@@ -1,0 +1,369 @@
+"""Every sentence people read. Codes come in, words go out; each answer to a problem says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bot.errors import Refusal, RefusalCode
+from bot.ui import format as fmt
+from engine.contracts.events import Phase
+from engine.contracts.failures import FailureCode
+from engine.contracts.lora import MAX_STACK, MAX_WEIGHT, LoraKind
+from engine.contracts.media import MediaNote, MediaProblem
+
+Facts = Mapping[str, object]
+
+# ---- refusals -------------------------------------------------------------------------------------------------------------------
+
+
+def refusal(error: Refusal) -> str:
+    """One sentence that says what to do; a fact that is missing never makes the answer fail."""
+    return _REFUSALS[error.code](error.facts)
+
+
+def _string(facts: Facts, key: str, default: str = "?", limit: int = 80) -> str:
+    value = facts.get(key)
+    return default if value is None else fmt.safe(str(value), limit)
+
+
+def _code(facts: Facts, key: str, limit: int = 60) -> str:
+    value = facts.get(key)
+    return fmt.code("?" if value is None else str(value), limit)
+
+
+def _number(facts: Facts, key: str, default: float = 0) -> float:
+    value = facts.get(key, default)
+    return float(value) if isinstance(value, int | float) else float(default)
+
+
+def _whole(facts: Facts, key: str) -> int:
+    return int(_number(facts, key))
+
+
+def _items(facts: Facts, key: str) -> list[object]:
+    value = facts.get(key)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
+def either(words: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}" if words else ""
+
+
+def both(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+FORMATS = "PNG, JPEG, WebP, MP4, MOV or WebM"
+
+
+def _no_usable_media(facts: Facts) -> str:
+    problems = [line for line in map(_verdict_line, _items(facts, "problems")) if line]
+    if not problems:
+        return f"None of these files can be used; attach {FORMATS} files."
+    if len(problems) == 1:
+        return f"This file cannot be used: {problems[0]}; attach {FORMATS} files."
+    more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"None of these files can be used ({'; '.join(problems[:3])}{more}); attach {FORMATS} files."
+
+
+def _verdict_line(verdict: object) -> str | None:
+    filename, found = getattr(verdict, "filename", None), getattr(verdict, "problem", None)
+    if filename is None or found is None:
+        return None
+    return f"{fmt.safe(str(filename), 40)} {problem(found.code)}"
+
+
+def _file_too_large(facts: Facts) -> str:
+    size, limit = fmt.megabytes(_whole(facts, "size")), fmt.megabytes(_whole(facts, "limit"))
+    return f"{_string(facts, 'filename', 'This file')} has {size}, the limit is {limit}; make it smaller or split it."
+
+
+def _archive_refused(facts: Facts) -> str:
+    return (
+        f"The archive {_string(facts, 'filename', 'you sent', 40)} {problem(facts.get('problem'))}; "
+        "send a plain zip with only pictures, clips and their .txt captions in it."
+    )
+
+
+def _image_unusable(facts: Facts) -> str:
+    return f"The start picture {_string(facts, 'filename', '', 40)} {problem(facts.get('problem'))}; attach a PNG, JPEG or WebP."
+
+
+def _dataset_too_small(facts: Facts) -> str:
+    items, minimum, advised = (_whole(facts, key) for key in ("items", "minimum", "advised"))
+    missing = max(1, minimum - items)
+    kind = KIND_ARTICLE.get(str(facts.get("lora_kind")), "This kind")
+    return (
+        f"{kind} needs at least {minimum} pictures and works well from {advised}; you have {items}, so add {missing} more with "
+        "**Add pictures** and start again."
+    )
+
+
+def _name_taken(facts: Facts) -> str:
+    name = _code(facts, "name")
+    if facts.get("training"):
+        return f"A LoRA named {name} is being trained right now; choose another name, or wait for it in `/jobs`."
+    if facts.get("by_self"):
+        return f"You already have a LoRA named {name}; choose another name such as {fmt.code(_next_name(str(facts.get('name', ''))))}."
+    return f"Somebody here already has a LoRA named {name}; choose another name such as {fmt.code(_next_name(str(facts.get('name', ''))))}."
+
+
+def _next_name(name: str) -> str:
+    stem = name.rstrip("0123456789") or name
+    digits = name[len(stem) :]
+    suffix = str(int(digits) + 1) if digits else "2"
+    return f"{stem[: 16 - len(suffix)]}{suffix}"
+
+
+def _lora_unknown(facts: Facts) -> str:
+    nearest = [fmt.code(str(name)) for name in _items(facts, "nearest")]
+    advice = f"did you mean {either(nearest)}?" if nearest else "`/loras` lists what you can use, and `/train` makes a new one."
+    return f"There is no LoRA named {_code(facts, 'name')} here; {advice}"
+
+
+def _lora_other_base(facts: Facts) -> str:
+    return (
+        f"{_code(facts, 'name')} was trained for {_string(facts, 'base')} and cannot run on {_string(facts, 'wanted')}; "
+        "leave it out, or train it again here."
+    )
+
+
+def _prompt_too_long(facts: Facts) -> str:
+    field = "negative prompt" if facts.get("field") == "negative" else "prompt"
+    return f"The {field} has {_whole(facts, 'length'):,} characters, at most {_whole(facts, 'limit'):,} are read; shorten it."
+
+
+def _quota_exceeded(facts: Facts) -> str:
+    needed, left, limit = (fmt.count(_whole(facts, key), "unit") for key in ("needed", "left", "limit"))
+    if _whole(facts, "needed") > _whole(facts, "limit"):
+        return f"This costs {needed}, more than the {limit} a person has per day here; ask for less, such as a shorter clip."
+    back = _number(facts, "resets_at")
+    return f"This costs {needed} and you have {left} of {limit} left today; they return {fmt.relative(back)} (at {fmt.clock(back)})."
+
+
+def _seconds_out_of_range(facts: Facts) -> str:
+    return f"A clip is {_number(facts, 'minimum'):g} to {_number(facts, 'maximum'):g} seconds long; choose a length in between."
+
+
+def _channel_forbidden(facts: Facts) -> str:
+    missing = both([fmt.safe(str(name)) for name in _items(facts, "missing")]) or "the right permissions"
+    return f"I cannot post here because I lack {missing} in this channel; use another channel, or ask a moderator to allow it."
+
+
+def _job_over(facts: Facts) -> str:
+    return f"This job is over already ({STATUS_WORDS.get(str(facts.get('status')), 'ended')}), so there is nothing to stop; see `/jobs`."
+
+
+STATUS_WORDS: Mapping[str, str] = {
+    "queued": "waiting",
+    "dispatched": "about to start",
+    "running": "running",
+    "succeeded": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+
+KIND_ARTICLE: Mapping[str, str] = {
+    LoraKind.CHARACTER: "A character",
+    LoraKind.STYLE: "A style",
+    LoraKind.MOTION: "A motion",
+    LoraKind.EFFECT: "An effect",
+}
+
+_REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
+    RefusalCode.NO_ATTACHMENT: lambda _: (
+        f"Attach the pictures to learn from: up to ten as options, or one zip with all of them ({FORMATS})."
+    ),
+    RefusalCode.NO_USABLE_MEDIA: _no_usable_media,
+    RefusalCode.FILE_TOO_LARGE: _file_too_large,
+    RefusalCode.TOO_MANY_ITEMS: lambda f: (
+        f"A data set holds at most {_whole(f, 'limit')} pictures and clips, this would make {_whole(f, 'items')}; send the best ones only."
+    ),
+    RefusalCode.ARCHIVE_REFUSED: _archive_refused,
+    RefusalCode.IMAGE_UNUSABLE: _image_unusable,
+    RefusalCode.MEDIA_CHECK_FAILED: lambda _: (
+        "These files could not be checked; send them again, a few at a time, and leave out unusual ones."
+    ),
+    RefusalCode.DATASET_TOO_SMALL: _dataset_too_small,
+    RefusalCode.DATASET_UNKNOWN: lambda _: "This data set is gone; start again with `/train`.",
+    RefusalCode.DATASET_CLOSED: lambda f: (
+        "This data set was started already; follow its training in `/jobs`."
+        if "start" in str(f.get("state", "start"))
+        else "This data set was closed; start again with `/train`."
+    ),
+    RefusalCode.NAME_INVALID: lambda f: (
+        f"{_code(f, 'name', 40)} cannot be a name; use 2 to 16 small letters, digits, `-` or `_`, with no sign in front, such as `zoko`."
+    ),
+    RefusalCode.NAME_TAKEN: _name_taken,
+    RefusalCode.TRIGGER_INVALID: lambda f: (
+        f"{_code(f, 'trigger', 40)} cannot be a trigger; use 1 to 32 plain letters, digits, spaces, `-` or `_`, such as `zoko`."
+    ),
+    RefusalCode.LORA_UNKNOWN: _lora_unknown,
+    RefusalCode.LORA_NOT_READY: lambda f: f"{_code(f, 'name')} is still being trained; `/jobs` shows when it is ready, then try again.",
+    RefusalCode.LORA_DUPLICATE: lambda f: (
+        f"{_code(f, 'name')} is in the list twice; name it once and set its strength with a weight, such as `:1.2`."
+    ),
+    RefusalCode.LORA_OTHER_BASE: _lora_other_base,
+    RefusalCode.STACK_TOO_LARGE: lambda f: (
+        f"At most {_whole(f, 'limit') or MAX_STACK} LoRAs go together, you named {_whole(f, 'count')}; leave some out."
+    ),
+    RefusalCode.STACK_SYNTAX: lambda f: (
+        f"{_code(f, 'text', 40)} is not a LoRA; write names with optional weights, such as `zoko:0.9, watercolour`."
+    ),
+    RefusalCode.WEIGHT_INVALID: lambda f: (
+        f"The weight {_code(f, 'text', 20)} of {_code(f, 'name')} is not a number; write one from 0 to {MAX_WEIGHT:g}, such as `0.8`."
+    ),
+    RefusalCode.WEIGHT_OUT_OF_RANGE: lambda f: (
+        f"The weight {_code(f, 'text', 20)} of {_code(f, 'name')} is out of range; "
+        f"choose one from 0 to {_number(f, 'limit', MAX_WEIGHT):g}, such as `0.8`."
+    ),
+    RefusalCode.PROMPT_EMPTY: lambda _: "The prompt is empty; describe what should happen, such as `zoko walking left on a beach`.",
+    RefusalCode.PROMPT_TOO_LONG: _prompt_too_long,
+    RefusalCode.SECONDS_OUT_OF_RANGE: _seconds_out_of_range,
+    RefusalCode.ASPECT_UNKNOWN: lambda f: (
+        f"{_code(f, 'aspect', 20)} is no shape this model makes; "
+        f"choose {either([fmt.code(str(a)) for a in _items(f, 'known')]) or 'one from the list'}."
+    ),
+    RefusalCode.SEED_OUT_OF_RANGE: lambda f: f"A seed is a whole number from 0 to {_whole(f, 'limit'):,}; choose one, or leave it out.",
+    RefusalCode.QUOTA_EXCEEDED: _quota_exceeded,
+    RefusalCode.TOO_MANY_JOBS: lambda f: (
+        f"You have {fmt.count(_whole(f, 'open'), 'job')} open of {_whole(f, 'limit')} at most; wait for one or cancel one in `/jobs`."
+    ),
+    RefusalCode.JOB_UNKNOWN: lambda _: "This job is not known any more; start a new one with `/generate` or `/train`.",
+    RefusalCode.JOB_OVER: _job_over,
+    RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",
+    RefusalCode.NOT_OWNER: lambda _: "This belongs to somebody else; make your own with `/generate` or `/train`.",
+    RefusalCode.NOT_IN_GUILD: lambda _: "This works in a server only; use it in a channel there.",
+    RefusalCode.CHANNEL_FORBIDDEN: _channel_forbidden,
+    RefusalCode.QUEUE_UNAVAILABLE: lambda _: (
+        "The queue is out of reach right now, so nothing was started or charged; try again in a few minutes."
+    ),
+    RefusalCode.STORE_UNAVAILABLE: lambda _: (
+        "The file store is out of reach right now, so nothing was started or charged; try again in a few minutes."
+    ),
+}
+
+# ---- what is wrong with one file ------------------------------------------------------------------------------------------------
+
+_PROBLEMS: Mapping[MediaProblem, str] = {
+    MediaProblem.EMPTY: "is empty",
+    MediaProblem.NOT_MEDIA: "is no picture or clip, whatever its name says",
+    MediaProblem.UNSUPPORTED: "is of a kind that is not read here",
+    MediaProblem.DAMAGED: "is damaged or cut off",
+    MediaProblem.TOO_LARGE: "is too large",
+    MediaProblem.TOO_MANY_PIXELS: "has too many pixels (50 megapixels at most)",
+    MediaProblem.TOO_SMALL: "is too small to learn from",
+    MediaProblem.TOO_LONG: "is too long",
+    MediaProblem.DUPLICATE: "is in the set already",
+    MediaProblem.CAPTION_UNREADABLE: "is no readable caption (short UTF-8 text)",
+    MediaProblem.CAPTION_ORPHAN: "is a caption without a picture of the same name",
+    MediaProblem.ARCHIVE_DAMAGED: "is a damaged zip",
+    MediaProblem.ARCHIVE_EMPTY: "has no picture or clip in it",
+    MediaProblem.ARCHIVE_ENCRYPTED: "is locked with a password",
+    MediaProblem.ARCHIVE_NESTED: "has another archive in it",
+    MediaProblem.ARCHIVE_UNSAFE_PATH: "has entries that point outside of it",
+    MediaProblem.ARCHIVE_BOMB: "unpacks to far more than it should",
+    MediaProblem.ARCHIVE_TOO_MANY: "has too many entries",
+    MediaProblem.CHECK_FAILED: "could not be checked",
+}
+
+
+def problem(problem_code: object) -> str:
+    """The end of a sentence that begins with a file name: `is damaged or cut off`."""
+    try:
+        return _PROBLEMS[MediaProblem(str(problem_code))]
+    except ValueError:
+        return "cannot be used"
+
+
+_NOTES: Mapping[MediaNote, str] = {
+    MediaNote.BLURRY: "blurry",
+    MediaNote.DARK: "very dark",
+    MediaNote.BRIGHT: "overexposed",
+    MediaNote.LOW_CONTRAST: "low in contrast",
+    MediaNote.NEAR_DUPLICATE: "almost the same as another",
+    MediaNote.SMALL: "smaller than the training size",
+}
+
+
+def note(weakness: MediaNote) -> str:
+    """The end of `3 are …`."""
+    return _NOTES[weakness]
+
+
+# ---- why a job failed -----------------------------------------------------------------------------------------------------------
+
+
+def failure(reason: FailureCode) -> str:
+    """Why a job ended without its result, and what to do; nothing about units, which the card adds."""
+    return _FAILURES[reason]
+
+
+_FAILURES: Mapping[FailureCode, str] = {
+    FailureCode.INVALID_MEDIA: "One of the pictures or clips could not be read; take it out and try again.",
+    FailureCode.DATASET_TOO_SMALL: "Too few of the pictures could be used; add more with `/train`.",
+    FailureCode.ADAPTER_MISSING: "A LoRA of this stack has been deleted; leave it out and try again.",
+    FailureCode.ADAPTER_INVALID: "A LoRA of this stack cannot be read; leave it out, or train it again.",
+    FailureCode.ADAPTER_INCOMPATIBLE: "A LoRA of this stack was made for another model; leave it out and try again.",
+    FailureCode.ADAPTER_DEAD: "The training changed nothing, so no LoRA was kept; try again with more or clearer pictures.",
+    FailureCode.INVALID_CONFIG: "These settings contradict each other; try again with fewer options.",
+    FailureCode.BASE_UNAVAILABLE: "The video model is not available on the machine; please tell the people who run this bot.",
+    FailureCode.LOSS_NOT_FINITE: "The training went astray and was stopped; try again, and leave out pictures that do not fit the others.",
+    FailureCode.RESULT_TOO_LARGE: "The clip cannot be made small enough for this channel; ask for a shorter one.",
+    FailureCode.OUT_OF_MEMORY: "The machine ran out of memory; ask for a shorter or smaller clip, or try again later.",
+    FailureCode.CHILD_DIED: "The machine broke off several times; try again later.",
+    FailureCode.WORKER_LOST: "The machine that worked on it went away; try again, another one takes over.",
+    FailureCode.STORE_UNAVAILABLE: "The file store could not be reached; try again in a few minutes.",
+    FailureCode.OBJECT_CORRUPT: "A stored file is damaged; send the pictures again.",
+    FailureCode.TIMED_OUT: "It took longer than allowed and was stopped; ask for less, such as a shorter clip.",
+    FailureCode.CANCELLED: "It was cancelled; start it again whenever you like.",
+    FailureCode.INTERNAL: "Something broke on our side; try again, and tell the people who run this bot if it repeats.",
+}
+
+# ---- unexpected errors ----------------------------------------------------------------------------------------------------------
+
+
+def unexpected(reference: str) -> str:
+    """The answer to an exception nobody foresaw."""
+    return (
+        f"Something broke on our side, and nothing was started twice; try again, and quote reference {fmt.code(reference)} if it repeats."
+    )
+
+
+FALLBACK_FAILURE = FailureCode.INTERNAL
+UNKNOWN_BUTTON = "This button is from an older version and no longer works; use the command again."
+UNKNOWN_FORM = "This form is no longer known; press its button again and send it once more."
+COMMANDS_CHANGED = "This command has just changed; reload Discord (Ctrl+R) and use it again."
+AUTOCOMPLETE_BROKEN = "The list is not available right now; type the names yourself"
+
+
+def not_downloaded(filename: str) -> str:
+    """Discord's file server did not hand a file over, or not as announced."""
+    return f"Discord did not hand over {fmt.safe(filename, 40)}; attach it again."
+
+
+def foreign_file(filename: str) -> str:
+    """An attachment whose address is not Discord's."""
+    return f"Only files attached in Discord can be used; attach {fmt.safe(filename, 40)} again."
+
+
+# ---- phases, titles, labels -----------------------------------------------------------------------------------------------------
+
+PHASES: Mapping[Phase, str] = {
+    Phase.LOADING: "loading the model",
+    Phase.PREPARING: "preparing the pictures",
+    Phase.TRAINING: "training",
+    Phase.DENOISING: "painting frames",
+    Phase.ENCODING: "writing the video",
+    Phase.SAVING: "saving",
+}
+
+ADD_FILES_LABEL = "Pictures, clips or a zip"
+ADD_FILES_HINT = "Up to ten at a time; send the form again for more."
+
+
+def add_files_title(name: str) -> str:
+    """Title of the upload form, at most 45 characters."""
+    return fmt.plain(f"Add pictures to {name}", 45)
