@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from sqlite3 import Row
+
+from aiosqlite import Connection
 
 from engine.contracts.lora import LoraKind
 from engine.contracts.model import StoredObject
@@ -43,3 +47,117 @@ class ItemRecord:
     width: int
     height: int
     num_frames: int
+
+
+async def insert(tx: Connection, record: DatasetRecord) -> None:
+    """Insert an empty draft."""
+    await tx.execute(
+        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            *(record.dataset_id, record.owner_id, record.guild_id, record.name, record.kind, record.trigger),
+            *(record.state, record.created_at),
+        ),
+    )
+
+
+async def get(db: Connection, dataset_id: str) -> DatasetRecord | None:
+    """One set."""
+    rows = await db.execute_fetchall(f"{_SELECT} WHERE dataset_id = ?", (dataset_id,))
+    return next(map(_record, rows), None)
+
+
+async def drafts(db: Connection, owner_id: int, name: str) -> list[DatasetRecord]:
+    """Drafts of one person under one name."""
+    rows = await db.execute_fetchall(f"{_SELECT} WHERE owner_id = ? AND name = ? AND state = 'draft'", (owner_id, name))
+    return [_record(row) for row in rows]
+
+
+async def stale_drafts(db: Connection, before: float) -> list[DatasetRecord]:
+    """Drafts opened before a time."""
+    rows = await db.execute_fetchall(f"{_SELECT} WHERE state = 'draft' AND created_at < ?", (before,))
+    return [_record(row) for row in rows]
+
+
+async def items(db: Connection, dataset_id: str) -> list[ItemRecord]:
+    """Items in the order they were added."""
+    rows = await db.execute_fetchall("SELECT * FROM dataset_items WHERE dataset_id = ? ORDER BY item_id", (dataset_id,))
+    return [_item(row) for row in rows]
+
+
+async def add_item(tx: Connection, dataset_id: str, item: ItemRecord) -> bool:
+    """Add one item to a draft; False when the set has the same bytes, or is no draft any more."""
+    cursor = await tx.execute(
+        """INSERT INTO dataset_items (dataset_id, sha256, media, filename, caption, width, height, num_frames)
+        SELECT dataset_id, ?, ?, ?, ?, ?, ?, ? FROM datasets WHERE dataset_id = ? AND state = 'draft'
+        ON CONFLICT (dataset_id, sha256) DO NOTHING""",
+        (
+            *(item.media.sha256, item.media.model_dump_json(), item.filename, item.caption),
+            *(item.width, item.height, item.num_frames, dataset_id),
+        ),
+    )
+    return cursor.rowcount == 1
+
+
+async def count_items(db: Connection, dataset_id: str) -> int:
+    """Items of one set."""
+    rows = await db.execute_fetchall("SELECT count(*) AS items FROM dataset_items WHERE dataset_id = ?", (dataset_id,))
+    return int(next(iter(rows))["items"])
+
+
+async def mark_started(tx: Connection, dataset_id: str, job_id: str) -> bool:
+    """`draft -> started`; False when it is no draft any more."""
+    sql = "UPDATE datasets SET state = 'started', job_id = ? WHERE dataset_id = ? AND state = 'draft'"
+    return (await tx.execute(sql, (job_id, dataset_id))).rowcount == 1
+
+
+async def discard(tx: Connection, dataset_id: str) -> bool:
+    """`draft -> discarded`, items forgotten; False when it is no draft any more."""
+    sql = "UPDATE datasets SET state = 'discarded' WHERE dataset_id = ? AND state = 'draft'"
+    if (await tx.execute(sql, (dataset_id,))).rowcount == 0:
+        return False
+    await tx.execute("DELETE FROM dataset_items WHERE dataset_id = ?", (dataset_id,))
+    return True
+
+
+async def unreferenced(db: Connection, uploads: Sequence[StoredObject]) -> list[str]:
+    """Keys of those uploads that no item and no job refers to."""
+    free = []
+    for upload in uploads:
+        rows = await db.execute_fetchall(
+            """SELECT 1 FROM dataset_items WHERE sha256 = ? AND json_extract(media, '$.key') = ? UNION ALL
+            SELECT 1 FROM jobs WHERE kind = 'generate_video' AND json_extract(request, '$.image.key') = ? LIMIT 1""",
+            (upload.sha256, upload.key, upload.key),
+        )
+        if not list(rows):
+            free.append(upload.key)
+    return free
+
+
+_SELECT = "SELECT *, (SELECT count(*) FROM dataset_items AS item WHERE item.dataset_id = datasets.dataset_id) AS items FROM datasets"
+
+
+def _record(row: Row) -> DatasetRecord:
+    return DatasetRecord(
+        dataset_id=row["dataset_id"],
+        owner_id=row["owner_id"],
+        guild_id=row["guild_id"],
+        name=row["name"],
+        kind=LoraKind(row["kind"]),
+        trigger=row["trigger_word"],
+        state=DatasetState(row["state"]),
+        items=row["items"],
+        job_id=row["job_id"],
+        created_at=row["created_at"],
+    )
+
+
+def _item(row: Row) -> ItemRecord:
+    return ItemRecord(
+        media=StoredObject.model_validate_json(row["media"]),
+        filename=row["filename"],
+        caption=row["caption"],
+        width=row["width"],
+        height=row["height"],
+        num_frames=row["num_frames"],
+    )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sqlite3 import Row
+
+from aiosqlite import Connection
+from pydantic import TypeAdapter
 
 from engine.contracts.failures import FailureCode
-from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.results import JobResult, LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus, Lane
 
 
@@ -42,3 +47,276 @@ class JobRecord:
     preview: StoredObject | None  # latest picture of a training
     posted_message_id: int | None  # the result's message
     deleted: bool  # the owner deleted the result
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a submit writes; the rest of the row has its defaults."""
+
+    job: TrainLora | GenerateVideo
+    owner_id: int
+    owner_name: str
+    guild_id: int | None
+    channel_id: int
+    interaction_id: int
+    units: int
+    created_at: float
+
+
+async def insert(tx: Connection, new: NewJob) -> None:
+    """Insert a queued job with its place in the fair order of its lane.
+
+    Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts, in virtual time, when its owner's previous one ends, but not before
+    the lane's present; so whoever has 200 jobs waiting shares evenly with whoever brings the first.
+    """
+    job, lane = new.job, lane_of(new.job)
+    start = await _number(
+        tx,
+        """SELECT max(
+            coalesce((SELECT virtual_time FROM lane_clocks WHERE base = :base AND lane = :lane), 0),
+            coalesce((SELECT max(fair_finish) FROM jobs WHERE owner_id = :owner AND base = :base AND lane = :lane), 0))""",
+        {"base": job.base, "lane": lane, "owner": new.owner_id},
+    )
+    await tx.execute(
+        """INSERT INTO jobs (job_id, kind, lane, base, status, request, owner_id, owner_name, guild_id, channel_id, interaction_id,
+            units, fair_start, fair_finish, created_at) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            *(job.job_id, job.kind, lane, job.base, job.model_dump_json(), new.owner_id, new.owner_name, new.guild_id, new.channel_id),
+            *(new.interaction_id, new.units, start, start + max(1, new.units), new.created_at),
+        ),
+    )
+
+
+async def get(db: Connection, job_id: str) -> JobRecord | None:
+    """One job."""
+    return await _one(db, "SELECT * FROM jobs WHERE job_id = ?", (job_id,))
+
+
+async def of_interaction(db: Connection, interaction_id: int) -> JobRecord | None:
+    """The job an interaction made."""
+    return await _one(db, "SELECT * FROM jobs WHERE interaction_id = ?", (interaction_id,))
+
+
+async def of_owner(db: Connection, owner_id: int, limit: int) -> list[JobRecord]:
+    """Open jobs first, then the latest finished ones."""
+    return await _many(
+        db,
+        "SELECT * FROM jobs WHERE owner_id = ? ORDER BY finished_at IS NOT NULL, coalesce(finished_at, created_at) DESC LIMIT ?",
+        (owner_id, limit),
+    )
+
+
+async def count_open(db: Connection, owner_id: int) -> int:
+    """Jobs of one person that have not ended."""
+    return int(await _number(db, "SELECT count(*) FROM jobs WHERE owner_id = ? AND finished_at IS NULL", (owner_id,)))
+
+
+async def open_jobs(db: Connection, *statuses: JobStatus) -> list[JobRecord]:
+    """Every job in one of `statuses`, oldest first."""
+    marks = ", ".join("?" * len(statuses))
+    # the index over open jobs is only used when the query says so itself
+    return await _many(db, f"SELECT * FROM jobs WHERE finished_at IS NULL AND status IN ({marks}) ORDER BY job_id", statuses)  # noqa: S608
+
+
+async def waiting(db: Connection, base: str, lane: Lane, limit: int) -> list[JobRecord]:
+    """Queued jobs of a lane in the order they will be handed out."""
+    sql = "SELECT * FROM jobs WHERE base = ? AND lane = ? AND status = 'queued' ORDER BY fair_start, job_id LIMIT ?"
+    return await _many(db, sql, (base, lane, limit))
+
+
+async def waiting_lanes(db: Connection) -> list[tuple[str, Lane]]:
+    """Every (base, lane) that has queued jobs."""
+    rows = await db.execute_fetchall("SELECT DISTINCT base, lane FROM jobs WHERE finished_at IS NULL AND status = 'queued'")
+    return [(row["base"], Lane(row["lane"])) for row in rows]
+
+
+async def count_handed_out(db: Connection, base: str, lane: Lane) -> int:
+    """Jobs of a lane that arq has: dispatched or running."""
+    sql = "SELECT count(*) FROM jobs WHERE base = ? AND lane = ? AND status IN ('dispatched', 'running')"
+    return int(await _number(db, sql, (base, lane)))
+
+
+async def ahead_of(db: Connection, record: JobRecord) -> tuple[int, int]:
+    """How many jobs go before a queued or dispatched one in its lane, and the units they cost."""
+    rows = await db.execute_fetchall(
+        """SELECT count(*) AS jobs, coalesce(sum(other.units), 0) AS units
+        FROM jobs AS mine JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane
+        WHERE mine.job_id = ? AND other.status IN ('queued', 'dispatched')
+            AND CASE WHEN other.status = mine.status
+                THEN (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id) ELSE other.status = 'dispatched' END""",
+        (record.job_id,),
+    )
+    row = next(iter(rows))
+    return row["jobs"], row["units"]
+
+
+async def seconds_per_unit(db: Connection, base: str, lane: Lane, last: int = 20) -> float | None:
+    """Measured pace of a lane over its latest successes; None before the first."""
+    rows = await db.execute_fetchall(
+        """SELECT sum(finished_at - started_at) AS seconds, sum(units) AS units FROM (
+            SELECT finished_at, started_at, units FROM jobs
+            WHERE base = ? AND lane = ? AND status = 'succeeded' AND started_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?)""",
+        (base, lane, last),
+    )
+    row = next(iter(rows))
+    return row["seconds"] / row["units"] if row["units"] else None
+
+
+async def mark_dispatched(tx: Connection, job_id: str, now: float) -> bool:
+    """`queued -> dispatched`, and the lane's virtual time moves on to this job. False when the job is no longer queued."""
+    if not await _move(tx, job_id, JobStatus.DISPATCHED, "dispatched_at = ?", (now,)):
+        return False
+    await tx.execute(
+        """INSERT INTO lane_clocks (base, lane, virtual_time) SELECT base, lane, fair_start FROM jobs WHERE job_id = ?
+        ON CONFLICT (base, lane) DO UPDATE SET virtual_time = max(virtual_time, excluded.virtual_time)""",
+        (job_id,),
+    )
+    return True
+
+
+async def mark_lost(tx: Connection, job_id: str) -> bool:
+    """`dispatched | running -> queued`: Redis or its worker lost the job. Attempts are counted from the start again, as arq does."""
+    return await _move(tx, job_id, JobStatus.QUEUED, "losses = losses + 1, attempt = 0, last_seq = -1, worker_id = NULL", ())
+
+
+async def mark_waiting(tx: Connection, job_id: str) -> bool:
+    """`dispatched | running -> queued` for a job that arq still has: its worker is gone, another one will take it."""
+    return await _move(tx, job_id, JobStatus.QUEUED, "worker_id = NULL", ())
+
+
+async def mark_running(tx: Connection, job_id: str, *, worker_id: str, attempt: int, total_steps: int, now: float) -> bool:
+    """A worker began; the first start is kept."""
+    return await _move(
+        tx,
+        job_id,
+        JobStatus.RUNNING,
+        "worker_id = ?, attempt = ?, total_steps = ?, started_at = coalesce(started_at, ?)",
+        (worker_id, attempt, total_steps, now),
+    )
+
+
+async def accept_event(tx: Connection, job_id: str, attempt: int, seq: int) -> bool:
+    """Note `(attempt, seq)` as the newest event of an open job; False for a repeat, a late one, or a job that has ended."""
+    cursor = await tx.execute(
+        "UPDATE jobs SET attempt = ?, last_seq = ? WHERE job_id = ? AND finished_at IS NULL AND (attempt, last_seq) < (?, ?)",
+        (attempt, seq, job_id, attempt, seq),
+    )
+    return cursor.rowcount == 1
+
+
+async def note_steps(tx: Connection, job_id: str, steps_done: int) -> None:
+    """Training has got this far."""
+    await tx.execute("UPDATE jobs SET steps_done = max(steps_done, ?) WHERE job_id = ?", (steps_done, job_id))
+
+
+async def note_preview(tx: Connection, job_id: str, image: StoredObject) -> None:
+    """The latest picture of a training."""
+    await tx.execute("UPDATE jobs SET preview = ? WHERE job_id = ?", (image.model_dump_json(), job_id))
+
+
+async def request_cancel(tx: Connection, job_id: str) -> None:
+    """Somebody asked; kept until the job ends, so that it outlives any outage."""
+    await tx.execute("UPDATE jobs SET cancel_requested = 1 WHERE job_id = ? AND finished_at IS NULL", (job_id,))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended."""
+
+    status: JobStatus
+    units_charged: int
+    finished_at: float
+    steps_done: int | None = None
+    result: LoraTrained | VideoRendered | None = None
+    failure: FailureCode | None = None
+    failure_detail: str | None = None
+
+
+async def finish(tx: Connection, job_id: str, ending: Ending) -> bool:
+    """Move to a terminal status; False when the job had ended before. Work that never began leaves no trace in the fair order."""
+    return await _move(
+        tx,
+        job_id,
+        ending.status,
+        "fair_finish = CASE WHEN dispatched_at IS NULL THEN fair_start ELSE fair_finish END, "
+        "units_charged = ?, finished_at = ?, steps_done = coalesce(?, steps_done), result = ?, failure = ?, failure_detail = ?",
+        (
+            *(ending.units_charged, ending.finished_at, ending.steps_done),
+            *(ending.result.model_dump_json() if ending.result else None, ending.failure, ending.failure_detail),
+        ),
+    )
+
+
+async def note_posted(tx: Connection, job_id: str, message_id: int) -> None:
+    """The result's message."""
+    await tx.execute("UPDATE jobs SET posted_message_id = ? WHERE job_id = ?", (message_id, job_id))
+
+
+async def mark_deleted(tx: Connection, job_id: str) -> None:
+    """The owner deleted what the job left."""
+    await tx.execute("UPDATE jobs SET deleted = 1 WHERE job_id = ?", (job_id,))
+
+
+async def losses(db: Connection, job_id: str) -> int:
+    """How often the job was lost."""
+    return int(await _number(db, "SELECT losses FROM jobs WHERE job_id = ?", (job_id,)))
+
+
+async def _move(tx: Connection, job_id: str, to: JobStatus, changes: str, values: tuple[object, ...]) -> bool:
+    """The one writer of `status`: only along the arrows of `JobStatus.sources`."""
+    marks = ", ".join("?" * len(to.sources))
+    sql = f"UPDATE jobs SET status = ?, {changes} WHERE job_id = ? AND status IN ({marks})"  # noqa: S608 - constants of this module
+    cursor = await tx.execute(sql, (to, *values, job_id, *to.sources))
+    return cursor.rowcount == 1
+
+
+async def _one(db: Connection, sql: str, values: Sequence[object]) -> JobRecord | None:
+    records = await _many(db, sql, values)
+    return records[0] if records else None
+
+
+async def _many(db: Connection, sql: str, values: Sequence[object]) -> list[JobRecord]:
+    return [_record(row) for row in await db.execute_fetchall(sql, values)]
+
+
+async def _number(db: Connection, sql: str, values: Sequence[object] | Mapping[str, object]) -> float:
+    rows = await db.execute_fetchall(sql, values)
+    for row in rows:
+        return float(row[0])
+    return 0.0
+
+
+def _record(row: Row) -> JobRecord:
+    result, preview, failure = row["result"], row["preview"], row["failure"]
+    return JobRecord(
+        job_id=row["job_id"],
+        job=JOB_ADAPTER.validate_json(row["request"]),
+        lane=Lane(row["lane"]),
+        base=row["base"],
+        status=JobStatus(row["status"]),
+        owner_id=row["owner_id"],
+        owner_name=row["owner_name"],
+        guild_id=row["guild_id"],
+        channel_id=row["channel_id"],
+        interaction_id=row["interaction_id"],
+        units=row["units"],
+        units_charged=row["units_charged"],
+        created_at=row["created_at"],
+        dispatched_at=row["dispatched_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        attempt=row["attempt"],
+        worker_id=row["worker_id"],
+        steps_done=row["steps_done"],
+        total_steps=row["total_steps"],
+        cancel_requested=bool(row["cancel_requested"]),
+        failure=FailureCode(failure) if failure is not None else None,
+        failure_detail=row["failure_detail"],
+        result=_RESULT.validate_json(result) if result is not None else None,
+        preview=StoredObject.model_validate_json(preview) if preview is not None else None,
+        posted_message_id=row["posted_message_id"],
+        deleted=bool(row["deleted"]),
+    )
+
+
+_RESULT: TypeAdapter[LoraTrained | VideoRendered] = TypeAdapter(JobResult)
