@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ class TextFeatures:
         return TextFeatures(self.video.to(device), self.audio.to(device), self.mask.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResidentBase:
     """A base model in memory, eval mode, nothing trainable.
 
@@ -52,6 +53,8 @@ class ResidentBase:
     device: torch.device
     dtype: torch.dtype
     fingerprint: str
+    loaded_adapters: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """LoRA files on the device, sha256 -> adapter name; kept by `engine.model.adapters` for the next render."""
 
     @property
     def transformer(self) -> Any:

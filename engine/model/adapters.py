@@ -1,0 +1,343 @@
+"""LoRA adapters on a resident base: read and write files, attach one for training, stack others for a render and undo it.
+
+One rule keeps training and rendering apart: whoever activates adapters puts back exactly what was active before,
+scaling, `requires_grad` and all, so that a training never notices the renders between its steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+
+from engine.contracts.bases import BaseProfile
+from engine.contracts.lora import MAX_STACK, LoraKind, LoraManifest
+from engine.errors import AdapterIncompatibleError, AdapterInvalidError, AdapterMissingError, InvalidConfigError
+from engine.model.loader import ResidentBase
+from engine.model.lora_file import PREFIX, read_header
+
+MAX_LOADED: Final = 2 * MAX_STACK
+"""LoRA files kept on the device for the next render; the least recently used one goes first."""
+
+_LORA: Final = ".lora_"
+_IN_TRAINING: Final = "in-training"
+
+
+@dataclass(frozen=True)
+class LoadedUse:
+    """One LoRA of a stack as the engine gets it: a local file and how strongly it counts."""
+
+    path: Path
+    name: str
+    weight: float
+    trigger: str | None
+    kind: LoraKind
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """The weights of one file: module -> (A [rank, in], B [out, rank]), alpha folded into B, on the CPU."""
+
+    path: Path
+    sha256: str
+    rank: int
+    manifest: LoraManifest | None
+    modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+    def delta_norms(self) -> dict[str, float]:
+        """Frobenius norm of each module's weight change B @ A, without forming it."""
+        return {module: delta_norm(down, up) for module, (down, up) in self.modules.items()}
+
+
+def read_lora(path: Path, profile: BaseProfile) -> LoraWeights:
+    """Read the LoRA at `path` for the base of `profile`; the header is checked before a weight is read.
+
+    Raises:
+        AdapterMissingError, AdapterInvalidError: see `lora_file.read_header`; also weights that are not finite.
+        AdapterIncompatibleError: its manifest names another base.
+    """
+    header = read_header(path)
+    header.require_base(profile.name)
+    try:
+        tensors = safetensors.torch.load_file(path)
+        sha256 = file_sha256(path)
+    except FileNotFoundError as error:
+        raise AdapterMissingError(f"There is no LoRA file {path.name}.") from error
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise AdapterInvalidError(f"{path.name} is damaged.") from error
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for key, (module, part) in header.keys.items():
+        parts.setdefault(module, {})[part] = tensors[key]
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise AdapterInvalidError(f"{path.name} holds weights that are not numbers.")
+    common = _peft_scale(header.metadata)
+    modules = {module: (pair["lora_A"], _folded(pair, common)) for module, pair in parts.items()}
+    return LoraWeights(path, sha256, header.rank, header.manifest, modules)
+
+
+def save_lora(path: Path, modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]], manifest: LoraManifest, dtype: torch.dtype) -> None:
+    """Write one safetensors file with alpha equal to rank, so that it needs no alpha keys and loads in every tool.
+
+    The file appears under its name only when it is complete.
+    """
+    tensors = {}
+    for module, (down, up) in modules.items():
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = down.detach().to("cpu", dtype).contiguous()
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = up.detach().to("cpu", dtype).contiguous()
+    partial = path.with_name(path.name + ".partial")
+    safetensors.torch.save_file(tensors, partial, metadata=manifest.to_metadata())
+    partial.chmod(0o644)
+    partial.replace(path)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def delta_norm(down: torch.Tensor, up: torch.Tensor) -> float:
+    """Frobenius norm of `up @ down` from the two rank-sized Gram matrices: ||BA||^2 = tr((B^T B)(A A^T))."""
+    a, b = down.detach().double(), up.detach().double()
+    return math.sqrt(max(0.0, float(((b.T @ b) * (a @ a.T)).sum())))
+
+
+def _folded(pair: Mapping[str, torch.Tensor], common: float) -> torch.Tensor:
+    """B times alpha / rank; the scale is 1 unless another tool stored an alpha."""
+    alpha = pair.get("alpha")
+    scale = common if alpha is None else float(alpha.flatten()[0]) / pair["lora_A"].shape[0]
+    return pair["lora_B"] if scale == 1.0 else pair["lora_B"] * scale
+
+
+def _peft_scale(metadata: Mapping[str, str]) -> float:
+    """alpha / rank of the PEFT configuration that diffusers writes beside weights trained with alpha != rank."""
+    try:
+        config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        fields = {key.rpartition(".")[2]: value for key, value in config.items()}
+        return float(fields.get("lora_alpha", 1)) / float(fields.get("r", 1)) if "lora_alpha" in fields and "r" in fields else 1.0
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise AdapterInvalidError("The LoRA's adapter metadata cannot be read.") from error
+
+
+class TrainableAdapter:
+    """A fresh adapter on the base that a training owns: active and trainable until `remove`.
+
+    A is drawn like a linear layer's weight from `generator`, B is zero, alpha equals rank, so a new adapter changes nothing.
+    Its weights are fp32 whatever the base's dtype.
+
+    Raises:
+        InvalidConfigError: the patterns match no linear layer of the base.
+        RuntimeError: a base carries one training at a time, and there is one already.
+    """
+
+    def __init__(self, resident: ResidentBase, rank: int, targets: Sequence[str], generator: torch.Generator) -> None:
+        self._transformer: Any = resident.transformer
+        self.name = name = _IN_TRAINING
+        if name in getattr(self._transformer, "peft_config", {}):
+            raise RuntimeError("another training is on this base; close it first")
+        pattern = re.compile("|".join(f"(?:{target})" for target in targets))
+        wanted = [module for module in _linear_layers(self._transformer) if pattern.fullmatch(module)]
+        if not wanted:
+            raise InvalidConfigError(f"The targets {', '.join(targets)} match nothing in {resident.base.name}.")
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted, lora_dropout=0.0, bias="none")
+        with _quiet_injection():
+            inject_adapter_in_model(config, self._transformer, name)
+        self._transformer._hf_peft_config_loaded = True  # noqa: SLF001 - what diffusers' own add_adapter sets; its loaders ask for it
+        self.modules: dict[str, tuple[torch.nn.Parameter, torch.nn.Parameter]] = {}
+        for module, layer in _lora_layers(self._transformer).items():
+            if name in layer.lora_A:
+                down, up = layer.lora_A[name], layer.lora_B[name]
+                down.to(torch.float32)
+                up.to(torch.float32)
+                bound = 1.0 / math.sqrt(down.in_features)  # kaiming-uniform with a = sqrt(5), as torch.nn.Linear
+                with torch.no_grad():
+                    drawn = torch.empty(down.weight.shape).uniform_(-bound, bound, generator=generator)
+                    down.weight.copy_(drawn)
+                    up.weight.zero_()
+                self.modules[module] = (down.weight, up.weight)
+        _activate(self._transformer, {name: 1.0}, trainable=True)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All trainable weights, in a fixed order."""
+        return [weight for module in sorted(self.modules) for weight in self.modules[module]]
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The base as it is without any adapter, for a moment."""
+        _activate(self._transformer, {}, trainable=False)
+        try:
+            yield
+        finally:
+            _activate(self._transformer, {self.name: 1.0}, trainable=True)
+
+    def remove(self) -> None:
+        """Take the adapter off; afterwards the base is exactly the base."""
+        _delete(self._transformer, self.name)
+        self.modules = {}
+
+
+class AdapterStack:
+    """Renders with LoRAs from files, on a base that may have a training on it."""
+
+    def __init__(self, resident: ResidentBase) -> None:
+        self._resident = resident
+        self._transformer: Any = resident.transformer
+        self._loaded: OrderedDict[str, str] = resident.loaded_adapters  # sha256 -> adapter name, least recently used first
+
+    @contextmanager
+    def applied(self, uses: Sequence[LoadedUse]) -> Iterator[None]:
+        """Activate exactly `uses` with their weights; on exit put back what was active before, bit for bit.
+
+        Raises:
+            AdapterMissingError, AdapterInvalidError, AdapterIncompatibleError: a file cannot be used on this base.
+            InvalidConfigError: the same file twice, too many files, or a weight that is not a number.
+        """
+        if len(uses) > MAX_STACK:
+            raise InvalidConfigError(f"A stack holds at most {MAX_STACK} LoRAs, not {len(uses)}.")
+        for use in uses:
+            if not math.isfinite(use.weight):
+                raise InvalidConfigError(f"The weight of {use.name} must be a number, not {use.weight}.")
+        with _as_found(self._transformer):
+            weights: dict[str, float] = {}
+            for use in uses:
+                adapter = self._load(use)
+                if adapter in weights:
+                    raise InvalidConfigError(f"{use.name} is in the stack twice; name each LoRA once.")
+                weights[adapter] = use.weight
+            self._trim(keep=set(weights))
+            _activate(self._transformer, {adapter: weight for adapter, weight in weights.items() if weight != 0.0}, trainable=False)
+            yield
+
+    def forget(self) -> None:
+        """Take every cached LoRA off the base; a training's adapter stays."""
+        for adapter in list(self._loaded.values()):
+            _delete(self._transformer, adapter)
+        self._loaded.clear()
+
+    def _load(self, use: LoadedUse) -> str:
+        """Name of the adapter that holds the file's weights, loading it when it is not there yet."""
+        if not use.path.is_file():
+            raise AdapterMissingError(f"The file of {use.name} is gone; train or upload it again.")
+        sha256 = file_sha256(use.path)
+        if sha256 in self._loaded:
+            self._loaded.move_to_end(sha256)
+            return self._loaded[sha256]
+        lora = read_lora(use.path, self._resident.base.profile)
+        self._require_match(lora, use.name)
+        adapter = f"file-{sha256[:24]}"
+        state = {}
+        for module, (down, up) in lora.modules.items():
+            state[f"{module}.lora_A.weight"] = down.to(self._resident.device, self._resident.dtype)
+            state[f"{module}.lora_B.weight"] = up.to(self._resident.device, self._resident.dtype)
+        try:
+            with _quiet_injection():
+                self._transformer.load_lora_adapter(state, prefix=None, adapter_name=adapter, low_cpu_mem_usage=True)
+        except (RuntimeError, ValueError, KeyError) as error:
+            _delete(self._transformer, adapter)
+            raise AdapterIncompatibleError(f"{use.name} does not fit {self._resident.base.name}.") from error
+        self._loaded[sha256] = adapter
+        return adapter
+
+    def _require_match(self, lora: LoraWeights, name: str) -> None:
+        """Every module of the file must exist here with the same sizes; a part that silently does nothing helps nobody."""
+        layers = _linear_layers(self._transformer)
+        for module, (down, up) in lora.modules.items():
+            layer = layers.get(module)
+            if layer is None or (layer.in_features, layer.out_features) != (down.shape[1], up.shape[0]):
+                raise AdapterIncompatibleError(f"{name} does not fit {self._resident.base.name}: it was trained for another model.")
+
+    def _trim(self, keep: set[str]) -> None:
+        """Drop least recently used files until the cache is within its bounds."""
+        for sha256, adapter in list(self._loaded.items()):
+            if len(self._loaded) <= MAX_LOADED:
+                return
+            if adapter not in keep:
+                _delete(self._transformer, adapter)
+                del self._loaded[sha256]
+
+
+@contextmanager
+def _quiet_injection() -> Iterator[None]:
+    """peft initialises from the global generator, which is not ours to advance, and warns of several adapters, which we want."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        yield
+
+
+def _linear_layers(transformer: Any) -> dict[str, Any]:
+    """Every linear layer by its name on the bare base, whether or not adapters hang on it."""
+    layers = {}
+    for name, module in transformer.named_modules():
+        if _LORA in name or name.endswith(".base_layer"):
+            continue
+        inner = module.base_layer if isinstance(module, LoraLayer) else module
+        if isinstance(inner, torch.nn.Linear):
+            layers[name] = inner
+    return layers
+
+
+def _lora_layers(transformer: Any) -> dict[str, Any]:
+    """Every layer that carries adapters, by its name on the bare base."""
+    return {name: module for name, module in transformer.named_modules() if isinstance(module, LoraLayer)}
+
+
+def _activate(transformer: Any, weights: Mapping[str, float], *, trainable: bool) -> None:
+    """Make exactly `weights` active on every layer; alpha equals rank in all our adapters, so the scale is the weight."""
+    names = list(weights)
+    for layer in _lora_layers(transformer).values():
+        if layer.disable_adapters:
+            layer.enable_adapters(True)
+        layer.set_adapter(names, inference_mode=not trainable)
+        for name, weight in weights.items():
+            layer.set_scale(name, weight)
+
+
+@contextmanager
+def _as_found(transformer: Any) -> Iterator[None]:
+    """Restore active adapters, scales, trainable parameters and train/eval modes on exit; layers wrapped meanwhile go quiet."""
+    before = {
+        layer: (list(layer.active_adapters), dict(layer.scaling), layer.disable_adapters) for layer in _lora_layers(transformer).values()
+    }
+    trainable = {id(parameter) for parameter in transformer.parameters() if parameter.requires_grad}
+    modes = {module: module.training for module in transformer.modules()}
+    try:
+        yield
+    finally:
+        for layer in _lora_layers(transformer).values():
+            active, scaling, disabled = before.get(layer, ([], {}, False))
+            layer.set_adapter(active, inference_mode=True)
+            layer.scaling.update({name: scale for name, scale in scaling.items() if name in layer.scaling})
+            if disabled:
+                layer.enable_adapters(False)
+        for parameter in transformer.parameters():
+            parameter.requires_grad_(id(parameter) in trainable)
+        for module, training in modes.items():
+            module.training = training
+
+
+def _delete(transformer: Any, name: str) -> None:
+    """Remove one adapter; without any left the layers are unwrapped, so that names and weights are the bare base's."""
+    for layer in _lora_layers(transformer).values():
+        if name in layer.lora_A:
+            if name in layer.active_adapters:  # else peft would activate another adapter in its place
+                layer.set_adapter([active for active in layer.active_adapters if active != name], inference_mode=True)
+            layer.delete_adapter(name)
+    configs = getattr(transformer, "peft_config", {})
+    configs.pop(name, None)
+    if not configs and _lora_layers(transformer):
+        transformer.unload_lora()
