@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from engine.contracts.model import Contract, Sha256
 
+MAX_CAPTION_CHARS = 2000
+
 
 class MediaProblem(StrEnum):
     """Why a file is not used; never renamed, only added to."""

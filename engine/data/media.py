@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.contracts.media import MediaProblem, Problem
+from engine.data.quality import Look, look_at
 from engine.errors import InvalidMediaError
 
 PICTURES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}  # media type -> the only Pillow plugin tried
@@ -67,6 +68,7 @@ class MediaFacts:
     height: int
     num_frames: int  # 1 for a picture
     fps: float | None  # None for a picture
+    look: Look  # of the picture, or of the clip's first frame
 
 
 class RefusedMediaError(InvalidMediaError):
@@ -173,13 +175,12 @@ def iter_frames(path: Path, limits: MediaLimits = LIMITS) -> Iterator[NDArray[np
     if media_type not in CLIPS:
         raise RefusedMediaError(MediaProblem.NOT_MEDIA, "The content is not a clip: use MP4, MOV or WebM.")
     for frame in _decoded(path, media_type, limits):
-        upright = np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90)
-        yield np.ascontiguousarray(upright)
+        yield _upright(frame)
 
 
 def _inspect_picture(path: Path, media_type: str, limits: MediaLimits) -> MediaFacts:
     picture = _decode_picture(path, media_type, limits)
-    return MediaFacts(media_type=media_type, width=picture.width, height=picture.height, num_frames=1, fps=None)
+    return MediaFacts(media_type=media_type, width=picture.width, height=picture.height, num_frames=1, fps=None, look=look_at(picture))
 
 
 def _decode_picture(path: Path, media_type: str, limits: MediaLimits) -> Image.Image:
@@ -215,16 +216,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _inspect_clip(path: Path, media_type: str, limits: MediaLimits) -> MediaFacts:
-    num_frames, width, height, first_s, last_s = 0, 0, 0, 0.0, 0.0
-    for frame in _decoded(path, media_type, limits):
-        if num_frames == 0:
-            sideways = frame.rotation % 180 != 0
-            width, height = (frame.height, frame.width) if sideways else (frame.width, frame.height)
-            first_s = last_s = frame.time or 0.0
+    frames = _decoded(path, media_type, limits)
+    first = next(frames)
+    picture = Image.fromarray(_upright(first))
+    num_frames, first_s = 1, first.time or 0.0
+    last_s = first_s
+    for frame in frames:
         num_frames += 1
         last_s = frame.time if frame.time is not None else last_s
     fps = (num_frames - 1) / (last_s - first_s) if num_frames > 1 and last_s > first_s else 24.0
-    return MediaFacts(media_type=media_type, width=width, height=height, num_frames=num_frames, fps=round(min(fps, 240.0), 3))
+    return MediaFacts(media_type, picture.width, picture.height, num_frames, round(min(fps, 240.0), 3), look_at(picture))
+
+
+def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
+    """The frame as shown, RGB, [H, W, 3]."""
+    turned = np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90)
+    return np.ascontiguousarray(turned, dtype=np.uint8)
 
 
 def _decoded(path: Path, media_type: str, limits: MediaLimits) -> Iterator[VideoFrame]:
