@@ -11,6 +11,7 @@ class RefusalCode(StrEnum):
     # pictures, clips and archives
     NO_ATTACHMENT = "no_attachment"  # -
     NO_USABLE_MEDIA = "no_usable_media"  # verdicts: tuple[ItemVerdict, ...] of engine.contracts.media, each with its problem
+    ATTACHMENT_UNAVAILABLE = "attachment_unavailable"  # filename: not on Discord's file servers, or not delivered as announced
     FILE_TOO_LARGE = "file_too_large"  # filename, size, limit (bytes)
     TOO_MANY_ITEMS = "too_many_items"  # items, limit
     ARCHIVE_REFUSED = "archive_refused"  # filename, problem: MediaProblem, detail

@@ -177,6 +177,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
         f"Attach the pictures to learn from: up to ten as options, or one zip with all of them ({FORMATS})."
     ),
     RefusalCode.NO_USABLE_MEDIA: _no_usable_media,
+    RefusalCode.ATTACHMENT_UNAVAILABLE: lambda f: f"Discord did not hand over {_string(f, 'filename', 'the file', 40)}; attach it again.",
     RefusalCode.FILE_TOO_LARGE: _file_too_large,
     RefusalCode.TOO_MANY_ITEMS: lambda f: (
         f"A data set holds at most {_whole(f, 'limit')} pictures and clips, this would make {_whole(f, 'items')}; send the best ones only."
@@ -337,17 +338,6 @@ UNKNOWN_BUTTON = "This button is from an older version and no longer works; use 
 UNKNOWN_FORM = "This form is no longer known; press its button again and send it once more."
 COMMANDS_CHANGED = "This command has just changed; reload Discord (Ctrl+R) and use it again."
 AUTOCOMPLETE_BROKEN = "The list is not available right now; type the names yourself"
-
-
-def not_downloaded(filename: str) -> str:
-    """Discord's file server did not hand a file over, or not as announced."""
-    return f"Discord did not hand over {fmt.safe(filename, 40)}; attach it again."
-
-
-def foreign_file(filename: str) -> str:
-    """An attachment whose address is not Discord's."""
-    return f"Only files attached in Discord can be used; attach {fmt.safe(filename, 40)} again."
-
 
 # ---- phases, titles, labels -----------------------------------------------------------------------------------------------------
 
