@@ -57,6 +57,10 @@ class Keys:
         """Present when somebody asked to cancel the job."""
         return f"{self.prefix}:cancel:{job_id}"
 
+    def tries(self, job_id: str) -> str:
+        """Hash kept by workers: last `attempt`, its lease `token`, whether it is still `open`, and `crashed`, the tries used up."""
+        return f"{self.prefix}:tries:{job_id}"
+
 
 def dumps(value: Any) -> bytes:
     """arq's `job_serializer`: JSON; an exception becomes a tagged string, so that a failure can be stored at all."""

@@ -1,0 +1,1 @@
+"""The process on a GPU host: a torch-free arq worker that owns one GPU child."""

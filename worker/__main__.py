@@ -1,0 +1,163 @@
+"""`python -m worker`: settings, logging, signals, and the wiring of one worker process. Torch-free; the GPU child is another process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from engine.contracts import wire
+from engine.errors import EngineError
+from engine.store import ObjectStore
+from worker.config import WorkerSettings
+from worker.connection import open_redis, patiently
+from worker.files import Checkpoints, HomeInUseError, Scratch, locked_home
+from worker.gpu_worker import CLOSING_S, GpuWorker
+from worker.health import Heartbeat, WorkerIdInUseError
+from worker.lease import LeaseBook
+from worker.runner import Runner, RunnerConfig
+from worker.tasks import Tasks
+
+logger = logging.getLogger("worker")
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
+
+
+def main() -> int:
+    """Run one worker until SIGTERM or SIGINT. Exit codes: 0 stopped when asked, 2 wrong settings or surroundings, 1 anything else."""
+    try:
+        settings = WorkerSettings()  # type: ignore[call-arg] # the environment has them
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"CALLSHEET_{name.removeprefix('CALLSHEET_')}: {problem['msg']}", file=sys.stderr)
+        return 2
+    _configure_logging(settings.log_level)
+    try:
+        with locked_home(settings.home):
+            asyncio.run(serve(settings))
+    except (HomeInUseError, WorkerIdInUseError, EngineError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (RedisError, OSError) as error:
+        print(f"The worker stops: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(settings: WorkerSettings) -> None:
+    """Wire and run one worker until a signal asks it to stop, then drain it.
+
+    Raises:
+        EngineError: The object store can't be opened.
+        WorkerIdInUseError: Another host uses our worker id.
+        RedisRefusedError: Wrong password or missing rights.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+
+    keys = wire.Keys(settings.key_prefix)
+    store = ObjectStore.open(settings.store_url)
+    async with contextlib.AsyncExitStack() as closing:
+        redis = open_redis(settings.redis_url)
+        closing.push_async_callback(redis.aclose)
+        book = LeaseBook(redis, keys, settings.worker_id, settings.lease_s)
+        runner = Runner(
+            RunnerConfig(
+                command=settings.child_command,
+                base=settings.base,
+                device=settings.device,
+                start_timeout_s=settings.child_start_timeout_s,
+                stall_timeout_s=settings.child_stall_timeout_s,
+                cancel_grace_s=settings.cancel_grace_s,
+            )
+        )
+        tasks = Tasks(settings, book, runner, store, Scratch(settings.home, store, settings.cache_bytes), Checkpoints(store))
+        lanes = [
+            GpuWorker(
+                lane=lane,
+                queues=[keys.queue(settings.base, lane)],
+                book=book,
+                task=tasks.run,
+                unreadable=tasks.unreadable,
+                ended=tasks.ended,
+                ready=lambda: runner.ready and not stop.is_set(),
+                poll_s=settings.poll_s,
+            )
+            for lane in settings.lanes
+        ]
+        heartbeat = Heartbeat(book=book, base=settings.base, runner=runner, lanes=lanes, draining=stop.is_set, every_s=settings.heartbeat_s)
+
+        child = asyncio.create_task(runner.run(), name="child")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        running = {child}
+        try:
+            beginning = asyncio.create_task(_begin(heartbeat, book, lanes), name="begin")
+            await asyncio.wait({beginning, stopped, child}, return_when=asyncio.FIRST_COMPLETED)
+            if not beginning.done():
+                beginning.cancel()
+            else:
+                beginning.result()
+                running |= {asyncio.create_task(lane.async_run(), name=f"lane {lane.lane}") for lane in lanes}
+                running.add(asyncio.create_task(heartbeat.run(), name="heartbeat"))
+                ended, _ = await asyncio.wait({*running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()  # none of these ends by itself, so an exception is the only way out
+        finally:
+            await _drain(settings, tasks, runner, lanes)
+            for task in (*running, stopped):
+                task.cancel()
+            await asyncio.wait({*running, stopped})
+
+
+async def _begin(heartbeat: Heartbeat, book: LeaseBook, lanes: list[GpuWorker]) -> None:
+    await patiently(heartbeat.check_id_is_free, "the start")
+    queues = [queue for lane in lanes for queue in lane.queues]
+    for job_id in await patiently(lambda: book.start(queues), "the start"):
+        logger.warning("job of an earlier process of this worker is free again", extra={"job_id": job_id})
+
+
+async def _drain(settings: WorkerSettings, tasks: Tasks, runner: Runner, lanes: list[GpuWorker]) -> None:
+    """Hand back or finish what runs, then end the child; takes `drain_grace_s` and a few seconds at most."""
+    began = time.monotonic()
+    logger.info("draining: trainings are suspended, clips have %.0f s", settings.drain_grace_s)
+    tasks.draining.set()
+    for lane in lanes:
+        lane.allow_pick_jobs = False
+    jobs = [task for lane in lanes for task in lane.tasks.values()]
+    if jobs:
+        await asyncio.wait(jobs, timeout=settings.drain_grace_s)
+    # With the child gone, what still runs ends at once and is handed back.
+    await runner.stop(grace_s=max(1.0, settings.drain_grace_s - (time.monotonic() - began)) if all(job.done() for job in jobs) else 0.0)
+    await asyncio.gather(*(lane.drain(CLOSING_S) for lane in lanes))
+    logger.info("drained in %.1f s", time.monotonic() - began)
+
+
+class _JobIdFilter(logging.Filter):
+    """Gives every record a `job_id`, so that one format serves all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let everything pass."""
+        if not hasattr(record, "job_id"):
+            record.job_id = "-"
+        return True
+
+
+def _configure_logging(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.addFilter(_JobIdFilter())
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("arq").setLevel(logging.WARNING)  # at INFO it writes the arguments of jobs, and with them prompts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

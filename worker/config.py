@@ -1,0 +1,97 @@
+"""Settings of one worker process, parsed once in `worker/__main__.py`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, StringConstraints, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.contracts.status import Lane
+
+WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def _default_worker_id() -> str:
+    cleaned = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname())
+    return cleaned.lstrip("._-")[:64] or "worker"
+
+
+class WorkerSettings(BaseSettings):
+    """Environment variables `CALLSHEET_<NAME>`; a name in the environment that belongs to the bot is ignored here."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLSHEET_", frozen=True, extra="forbid", populate_by_name=True)
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("CALLSHEET_REDIS_URL", "REDIS_URL"),
+        description="Redis or Valkey shared with the bot: redis://, rediss:// (TLS, host name checked) or unix://.",
+    )
+    key_prefix: str = Field(
+        default="callsheet", pattern=r"^[a-z0-9][a-z0-9:_-]*$", description="Prefix of every Redis key of this installation."
+    )
+    store_url: str = Field(description="Object store shared with the bot: file:///folder or s3://bucket/prefix.")
+    base: str = Field(default="tiny", description="Base model this worker keeps in GPU memory.")
+    device: str = Field(default="auto", description="Torch device of the GPU child: auto, cpu, cuda, cuda:1.")
+    lanes: tuple[Lane, ...] = Field(default=tuple(Lane), min_length=1, description='Work this worker takes, as JSON: ["train", "render"].')
+    worker_id: WorkerId = Field(
+        default_factory=_default_worker_id,
+        description="Name of this worker, unique among all workers and the same after a restart; the host name when not given.",
+    )
+    scratch_dir: Path = Field(
+        default=Path("data/scratch"), description="Folder for downloads and runs; safe to delete while no worker runs."
+    )
+    cache_bytes: int = Field(default=20 * 2**30, ge=0, description="Downloaded LoRAs and pictures kept for reuse, in bytes.")
+
+    lease_s: float = Field(
+        default=30.0, ge=0.5, le=3600, description="A job whose worker is silent this long is picked up by another worker."
+    )
+    poll_s: float = Field(default=0.1, ge=0.01, le=10, description="Time between two looks at an empty queue.")
+    cancel_poll_s: float = Field(default=0.5, ge=0.01, le=10, description="Time between two looks for a cancel request of a running job.")
+    heartbeat_s: float = Field(default=2.0, ge=0.05, le=5, description="Time between two announcements of this worker.")
+    drain_grace_s: float = Field(
+        default=30.0, ge=0, description="After SIGTERM: time for a checkpoint, or to finish a clip, before the job is handed back."
+    )
+    cancel_grace_s: float = Field(
+        default=60.0, gt=0, description="A GPU child that does not obey for this long is killed and started anew."
+    )
+    child_start_timeout_s: float = Field(default=1800.0, gt=0, description="Time the GPU child has for loading the base.")
+    child_stall_timeout_s: float = Field(default=900.0, gt=0, description="A working GPU child that says nothing for this long is killed.")
+    child_command: tuple[str, ...] = Field(
+        default=(sys.executable, "-m", "worker.child"),
+        min_length=1,
+        description="Command that starts the GPU child, as a JSON list, for example to wrap it in numactl or a profiler.",
+    )
+
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="Tries a job may use up by crashes before it is failed; restarts of a worker use none."
+    )
+    retry_delay_s: float = Field(default=5.0, ge=0, description="Pause before another try, doubled for each one used up.")
+    render_timeout_s: float = Field(default=3600.0, gt=0, description="Hard limit for one clip.")
+    train_timeout_s: float = Field(default=24 * 3600.0, gt=0, description="Hard limit for one training.")
+    checkpoint_every_s: float = Field(default=120.0, gt=0, description="Longest time of training that a crash can cost.")
+    checkpoint_every_steps: int = Field(default=0, ge=0, description="Also save a checkpoint every so many steps; 0: by time only.")
+    preview_every_steps: int = Field(
+        default=0, ge=0, description="Render a preview picture every so many training steps; 0: only at the end."
+    )
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("lanes")
+    @classmethod
+    def _lanes_are_distinct(cls, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+        if len(set(lanes)) != len(lanes):
+            raise ValueError("name each lane once")
+        return lanes
+
+    @property
+    def beat_s(self) -> float:
+        """Time between two renewals of a lease: two may be lost before it lapses."""
+        return self.lease_s / 3
+
+    @property
+    def home(self) -> Path:
+        """This worker's own folder under `scratch_dir`."""
+        return self.scratch_dir.absolute() / self.worker_id

@@ -1,0 +1,76 @@
+"""A Redis connection that rides out outages: bounded waits for every answer, patient retries, and a clear no to a wrong password."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from arq.connections import ArqRedis
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, TimeoutError  # noqa: A004 - Redis's names
+
+from engine.contracts import wire
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OUTAGE: tuple[type[Exception], ...] = (ConnectionError, TimeoutError, BusyLoadingError, OSError)
+"""What a Redis that is away, restarting or out of reach raises. `OSError` (connection refused) is not on redis-py 5's own list."""
+
+RETRIES = 120
+"""With a pause of at most 1 s, one call survives about two minutes without Redis; above that the callers' own loops go on."""
+
+
+class RedisRefusedError(RedisError):
+    """Redis answered and turned us away (wrong password or missing rights); waiting does not help."""
+
+
+async def _greet(connection: AbstractConnection) -> None:
+    """Log in. redis-py counts a wrong password as a connection error; retrying it would hide a rotated password for ever."""
+    try:
+        await connection.on_connect()
+    except AuthenticationError as error:
+        raise RedisRefusedError(f"Redis refuses this worker: {error}") from error
+
+
+def open_redis(url: str, *, retries: int = RETRIES) -> ArqRedis:
+    """A client that connects on first use; close it with `await redis.aclose()`.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`; user name and password may be percent-encoded.
+        retries: Tries of one call after its first failure.
+    """
+    options: dict[str, Any] = {}
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    if url.startswith("rediss:"):
+        options["ssl_check_hostname"] = True  # redis-py's default accepts any certificate of a known authority
+    pool = ConnectionPool.from_url(
+        url,
+        socket_timeout=5.0,
+        socket_connect_timeout=2.0,
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
+        retry_on_error=list(OUTAGE),
+        redis_connect_func=_greet,
+        **options,
+    )
+    redis = ArqRedis(pool, job_serializer=wire.dumps, job_deserializer=wire.loads, expires_extra_ms=wire.JOB_EXPIRES_S * 1000)
+    redis.auto_close_connection_pool = True
+    return redis
+
+
+async def patiently(call: Callable[[], Awaitable[T]], what: str, pause_s: float = 1.0) -> T:
+    """Repeat a call that may be repeated until Redis answers it, however long that takes; `what` is for the log."""
+    while True:
+        try:
+            return await call()
+        except OUTAGE as error:
+            logger.warning("redis is away, %s waits: %s", what, error)
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,195 @@
+"""Local files of a worker: one locked home folder, a cache of downloads by content, a folder per try, and stored checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.contracts import objects
+from engine.contracts.model import Contract, StoredObject
+from engine.errors import StoreError
+from engine.store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+PARALLEL_DOWNLOADS = 8
+
+
+class HomeInUseError(Exception):
+    """Another worker process on this host uses the same folder, so it has the same worker id."""
+
+
+@contextlib.contextmanager
+def locked_home(home: Path) -> Iterator[Path]:
+    """Make `home` and own it; what an earlier process left of its jobs is deleted. The lock dies with the process.
+
+    Raises:
+        HomeInUseError: Another process owns it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HomeInUseError(f"Another worker runs in {home}: give this one another CALLSHEET_WORKER_ID.") from error
+        shutil.rmtree(home / "jobs", ignore_errors=True)
+        yield home
+
+
+class Scratch:
+    """Downloads and job folders under an owned home."""
+
+    def __init__(self, home: Path, store: ObjectStore, cache_bytes: int) -> None:
+        self._jobs = home / "jobs"
+        self._cache = home / "cache"
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self._downloads = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        self._cache.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.asynccontextmanager
+    async def job_folder(self, job_id: str, attempt: int) -> AsyncIterator[Path]:
+        """A new empty folder for one try; deleted afterwards."""
+        folder = _fresh(self._jobs / f"{job_id}-{attempt}")
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def fetch(self, wanted: Sequence[StoredObject], into: Path) -> tuple[Path, ...]:
+        """Local copies of stored objects, in order. They are links into the cache, so trimming it takes nothing away from a job.
+
+        Raises:
+            StoreError: One is missing, damaged, or the store does not answer.
+        """
+        _fresh(into)
+        paths = await asyncio.gather(*(self._fetch_one(obj, into / f"{index:05d}") for index, obj in enumerate(wanted)))
+        self._trim()
+        return tuple(paths)
+
+    async def _fetch_one(self, obj: StoredObject, stem: Path) -> Path:
+        extension = objects.extension_of(obj.media_type)
+        cached = self._cache / f"{obj.sha256}.{extension}"
+        async with self._downloads:
+            if cached.exists():
+                os.utime(cached)
+            else:
+                await self._store.get_file(obj, cached)
+            # No await between here and the check or download above: `_trim` runs in this loop too and must not come between.
+            path = stem.with_name(f"{stem.name}.{extension}")
+            path.hardlink_to(cached)
+            return path
+
+    def _trim(self) -> None:
+        """Forget the files used longest ago until the cache fits its limit."""
+        files = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self._cache.iterdir()), reverse=True)
+        total = 0
+        for _, size, path in files:
+            total += size
+            if total > self._cache_bytes:
+                path.unlink(missing_ok=True)
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+class _CheckpointFile(Contract):
+    name: str
+    object: StoredObject
+
+
+class _CheckpointIndex(Contract):
+    step: int
+    files: tuple[_CheckpointFile, ...]
+
+
+@dataclass(frozen=True)
+class _IndexName:
+    """The name of an index object tells its hash, so that it can be verified like everything else: `index-STEP-ATTEMPT-SIZE-SHA.json`."""
+
+    step: int
+    attempt: int
+    key: str
+    size: int
+    sha256: str
+
+
+_INDEX = re.compile(r"index-(\d+)-(\d+)-(\d+)-([0-9a-f]{64})\.json$")
+
+
+class Checkpoints:
+    """Resume states in the store. A new one becomes visible whole (its index is written last), then older ones are deleted."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def save(self, job_id: str, attempt: int, step: int, files: Sequence[Path]) -> None:
+        """Store `files` as the job's state after `step`.
+
+        Raises:
+            StoreError: Nothing changed for a reader.
+        """
+        entries = []
+        for path in files:
+            key = objects.checkpoint_key(job_id, f"{step:06d}-{attempt}-{path.name}")
+            entries.append(_CheckpointFile(name=path.name, object=await self._store.put_file(key, path, "application/octet-stream")))
+        data = _CheckpointIndex(step=step, files=tuple(entries)).model_dump_json().encode()
+        name = f"index-{step:06d}-{attempt}-{len(data)}-{hashlib.sha256(data).hexdigest()}.json"
+        await self._store.put_bytes(objects.checkpoint_key(job_id, name), data, "application/json")
+        keep = {objects.checkpoint_key(job_id, name), *(entry.object.key for entry in entries)}
+        for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+            if key not in keep:
+                await self._store.delete(key)
+
+    async def restore(self, job_id: str, into: Path) -> int | None:
+        """Bring the newest complete state to `into`; a damaged one is passed over for an older one.
+
+        Returns:
+            Its step, or None when there is no usable state.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        for index in await self._indexes(job_id):
+            obj = StoredObject(key=index.key, sha256=index.sha256, size=index.size, media_type="application/json")
+            _fresh(into)
+            try:
+                content = _CheckpointIndex.model_validate_json(await self._store.get_bytes(obj))
+                for entry in content.files:
+                    await self._store.get_file(entry.object, into / Path(entry.name).name)
+            except StoreError as error:
+                if error.code.retryable:
+                    raise
+                logger.warning("checkpoint of step %d is unusable: %s", index.step, error, extra={"job_id": job_id})
+                shutil.rmtree(into, ignore_errors=True)
+                continue
+            return content.step
+        return None
+
+    async def drop(self, job_id: str) -> None:
+        """Delete every state of a job that is over; what can't be deleted now is left to the store's clean-up."""
+        try:
+            for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+                await self._store.delete(key)
+        except StoreError as error:
+            logger.warning("checkpoints not deleted: %s", error, extra={"job_id": job_id})
+
+    async def _indexes(self, job_id: str) -> list[_IndexName]:
+        found = []
+        for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+            match = _INDEX.search(key)
+            if match:
+                found.append(_IndexName(int(match[1]), int(match[2]), key, int(match[3]), match[4]))
+        return sorted(found, key=lambda index: (index.step, index.attempt), reverse=True)

@@ -1,0 +1,351 @@
+"""One claimed job from its JSON to its ending: fetch inputs, let the child work, store results, decide what becomes of the job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from engine.contracts import objects
+from engine.contracts.events import Phase, Progress
+from engine.contracts.failures import FailureCode
+from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
+from engine.contracts.model import JobId, StoredObject
+from engine.contracts.results import LoraTrained, VideoRendered
+from engine.errors import StoreError
+from engine.store import ObjectStore
+from worker import pipe
+from worker.config import WorkerSettings
+from worker.connection import OUTAGE, patiently
+from worker.events import Reporter
+from worker.failures import ChildDiedError, code_of, describe
+from worker.files import Checkpoints, Scratch
+from worker.lease import End, Lease, LeaseBook, Release
+from worker.runner import Runner, Work
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRY_DELAY_S = 300.0
+_JOB_ID = TypeAdapter[str](JobId)
+
+
+class LeaseLostError(Exception):
+    """Another worker has the job by now; whatever we made of it is dropped."""
+
+
+class EndedEarlyError(Exception):
+    """The child ended the job without a result; carries what becomes of it."""
+
+    def __init__(self, closing: End | Release) -> None:
+        super().__init__(type(closing).__name__)
+        self.closing = closing
+
+
+@dataclass
+class Tasks:
+    """Runs jobs for all lanes of one worker process."""
+
+    settings: WorkerSettings
+    book: LeaseBook
+    runner: Runner
+    store: ObjectStore
+    scratch: Scratch
+    checkpoints: Checkpoints
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set on SIGTERM: trainings are suspended, nothing new is begun, and whatever ends without a result is handed back uncounted."""
+
+    async def run(self, lease: Lease, lowest_attempt: int, payload: dict[str, Any]) -> dict[str, Any]:
+        """Run one try of the job and decide `lease.closing`. Returns what arq keeps as the result, for operators."""
+        if not await patiently(lambda: self.book.begin(lease, lowest_attempt), "a job's start"):
+            return {"ending": "lost"}
+        reporter = Reporter(self.book, lease)
+        async with reporter.sending():
+            try:
+                lease.closing = await self._try(payload, _Try(lease, reporter))
+            except LeaseLostError:
+                lease.lost = True
+                return {"ending": "lost"}
+            except asyncio.CancelledError:
+                lease.closing = reporter.released(counted=False)
+                raise
+        if isinstance(lease.closing, Release):
+            logger.warning("job goes back to its queue: %s", lease.closing, extra={"job_id": lease.job_id})
+            return {"ending": "released", "attempt": lease.attempt}
+        event = lease.closing.event
+        return {"ending": event.kind if event else "dropped", "attempt": lease.attempt}
+
+    async def unreadable(self, lease: Lease, reason: str) -> None:
+        """End a queue entry that holds no job; without a proper job id there is nobody to tell."""
+        try:
+            _JOB_ID.validate_python(lease.job_id)
+        except ValidationError:
+            lease.closing = End(None)
+            return
+        if await patiently(lambda: self.book.begin(lease, 1), "a job's start"):
+            lease.closing = Reporter(self.book, lease).failed(FailureCode.INTERNAL, reason, 0)
+
+    async def ended(self, lease: Lease) -> None:
+        """Clean up after a job whose end is committed."""
+        await self.checkpoints.drop(lease.job_id)
+
+    async def _try(self, payload: dict[str, Any], this: _Try) -> End | Release:
+        settings, lease, reporter = self.settings, this.lease, this.reporter
+        if lease.crashed >= settings.max_attempts:
+            return reporter.failed(FailureCode.WORKER_LOST, f"{lease.crashed} workers were lost while they ran this job", 0)
+        try:
+            job = JOB_ADAPTER.validate_python(payload)
+        except ValidationError as error:
+            return reporter.failed(FailureCode.INTERNAL, f"not a job of this contract version: {error}", 0)
+        if job.job_id != lease.job_id:
+            return reporter.failed(FailureCode.INTERNAL, f"job {job.job_id} came under the id {lease.job_id}", 0)
+        if job.base != settings.base:
+            return reporter.failed(FailureCode.BASE_UNAVAILABLE, f"this worker has {settings.base}, the job wants {job.base}", 0)
+        if self.draining.is_set():
+            return reporter.released(counted=False)
+        if await self._cancel_requested(lease):
+            return reporter.cancelled(0)
+        limit_s = settings.train_timeout_s if isinstance(job, TrainLora) else settings.render_timeout_s
+        try:
+            async with asyncio.timeout(limit_s), self.scratch.job_folder(job.job_id, lease.attempt) as folder:
+                if isinstance(job, TrainLora):
+                    return await self._train(job, folder, this)
+                return await self._render(job, folder, this)
+        except (EndedEarlyError, LeaseLostError) as error:
+            if isinstance(error, EndedEarlyError):
+                return error.closing
+            raise
+        except Exception as error:
+            if this.cancelled:
+                return reporter.cancelled(this.steps_done)
+            logger.exception("try %d failed", lease.attempt, extra={"job_id": lease.job_id})
+            innocent = isinstance(error, ChildDiedError) and not error.at_work
+            return self._failure(this, code_of(error), describe(error), counted=not innocent)
+
+    async def _train(self, job: TrainLora, folder: Path, this: _Try) -> End:
+        settings = self.settings
+        reporter, store = this.reporter, self.store
+        media = await self._fetch(tuple(item.media for item in job.items), folder / "media", this)
+        run_dir = folder / "run"
+        resumed_at = await self.checkpoints.restore(job.job_id, run_dir / "checkpoint")
+        if resumed_at is not None:
+            logger.info("training goes on from step %d", resumed_at, extra={"job_id": job.job_id})
+        command = pipe.StartTraining(
+            job=job,
+            media=media,
+            run_dir=run_dir,
+            resume=resumed_at is not None,
+            checkpoint_every_s=settings.checkpoint_every_s,
+            checkpoint_every_steps=settings.checkpoint_every_steps,
+            preview_every_steps=settings.preview_every_steps,
+        )
+        made = await self._drive(command, this)
+        assert isinstance(made, pipe.Trained)
+        reporter.progress(Progress(job_id=job.job_id, phase=Phase.SAVING, step=made.steps, total_steps=made.steps))
+        await self._check_lease(this.lease)
+        result = LoraTrained(
+            lora_id=job.lora_id,
+            file=await store.put_file(objects.lora_key(job.lora_id, job.job_id), made.lora, "application/x-safetensors"),
+            manifest=made.manifest,
+            preview=await self._put_artifact(this, made.preview, "preview.mp4", "video/mp4"),
+            poster=await self._put_artifact(this, made.poster, "poster.png", "image/png"),
+            loss_curve=await self._put_artifact(this, made.loss_curve, "loss.png", "image/png"),
+            steps=made.steps,
+            seconds=this.seconds,
+        )
+        return reporter.succeeded(result)
+
+    async def _render(self, job: GenerateVideo, folder: Path, this: _Try) -> End:
+        wanted = [use.file for use in job.adapters]
+        if job.image is not None:
+            wanted.append(job.image)
+        fetched = await self._fetch(tuple(wanted), folder / "inputs", this)
+        adapters, image = fetched[: len(job.adapters)], fetched[len(job.adapters) :]
+        out_dir = folder / "out"
+        out_dir.mkdir()
+        made = await self._drive(pipe.StartRender(job=job, adapters=adapters, image=image[0] if image else None, out_dir=out_dir), this)
+        assert isinstance(made, pipe.Rendered)
+        await self._check_lease(this.lease)
+        clip = await self._put_artifact(this, made.clip, "clip.mp4", "video/mp4")
+        assert clip is not None
+        result = VideoRendered(
+            file=clip,
+            poster=await self._put_artifact(this, made.poster, "poster.png", "image/png"),
+            geometry=made.geometry,
+            posted_width=made.posted_width,
+            posted_height=made.posted_height,
+            seed=made.seed,
+            seconds=this.seconds,
+        )
+        return this.reporter.succeeded(result)
+
+    async def _drive(self, command: pipe.StartTraining | pipe.StartRender, this: _Try) -> pipe.Trained | pipe.Rendered:
+        """Run one command in the child to its end.
+
+        Raises:
+            EndedEarlyError: The job ended without a result.
+            ChildDiedError: So did the child.
+        """
+        async with self.runner.work(command) as work, self._interruptions(work, this), _Uploads(this) as uploads:
+            async for message in work.messages():
+                match message:
+                    case pipe.Began():
+                        this.reporter.started(message.total_steps)
+                    case pipe.Advanced():
+                        this.advanced(message.progress)
+                    case pipe.PreviewMade():
+                        uploads.add(self._upload_preview(message, this))
+                    case pipe.CheckpointMade():
+                        uploads.add(self._upload_checkpoint(message, this))
+                    case pipe.Trained() | pipe.Rendered():
+                        return message
+                    case pipe.WorkCancelled():
+                        raise EndedEarlyError(this.reporter.cancelled(message.steps_done))
+                    case pipe.WorkSuspended():
+                        await uploads.finish()
+                        raise EndedEarlyError(this.reporter.released(counted=False))
+                    case pipe.WorkFailed():
+                        this.steps_done = message.steps_done
+                        raise EndedEarlyError(self._failure(this, message.code, message.detail, counted=True))
+                    case pipe.AtWork():
+                        pass
+        raise ChildDiedError("the child's messages ended without an ending", at_work=True)
+
+    def _failure(self, this: _Try, code: FailureCode, detail: str, *, counted: bool) -> End | Release:
+        """Try again while that makes sense and tries are left; else say why not."""
+        if self.draining.is_set() and code is FailureCode.CHILD_DIED:
+            return this.reporter.released(counted=False)
+        if not counted:
+            return this.reporter.released(counted=False)
+        crashed = this.lease.crashed + 1
+        if code.retryable and crashed < self.settings.max_attempts:
+            delay_s = min(MAX_RETRY_DELAY_S, self.settings.retry_delay_s * 2 ** (crashed - 1))
+            logger.warning("try %d failed with %s: %s", this.lease.attempt, code, detail, extra={"job_id": this.lease.job_id})
+            return this.reporter.released(counted=True, delay_s=delay_s)
+        return this.reporter.failed(code, detail, this.steps_done)
+
+    async def _fetch(self, wanted: tuple[StoredObject, ...], into: Path, this: _Try) -> tuple[Path, ...]:
+        this.reporter.progress(Progress(job_id=this.lease.job_id, phase=Phase.LOADING, step=0, total_steps=1))
+        return await self.scratch.fetch(wanted, into)
+
+    async def _put_artifact(self, this: _Try, path: Path | None, name: str, media_type: str) -> StoredObject | None:
+        if path is None:
+            return None
+        return await self.store.put_file(objects.artifact_key(this.lease.job_id, this.lease.attempt, name), path, media_type)
+
+    async def _upload_preview(self, message: pipe.PreviewMade, this: _Try) -> None:
+        image = await self._put_artifact(this, message.image, f"preview-{message.step:06d}.png", "image/png")
+        assert image is not None
+        this.reporter.preview(message.step, image)
+
+    async def _upload_checkpoint(self, message: pipe.CheckpointMade, this: _Try) -> None:
+        if this.lease.lost:
+            return
+        await self.checkpoints.save(this.lease.job_id, this.lease.attempt, message.step, message.files)
+        this.reporter.checkpoint(message.step)
+        for path in message.files:
+            path.unlink(missing_ok=True)
+
+    async def _check_lease(self, lease: Lease) -> None:
+        """Right before results are written under keys that all tries share."""
+        if not await patiently(lambda: self.book.beat(lease), "a job's results"):
+            raise LeaseLostError(lease.job_id)
+
+    async def _cancel_requested(self, lease: Lease) -> bool:
+        try:
+            return bool(await self.book.redis.exists(self.book.keys.cancel(lease.job_id)))
+        except OUTAGE:
+            return False  # asked again at the next look
+
+    @contextlib.asynccontextmanager
+    async def _interruptions(self, work: Work, this: _Try) -> AsyncIterator[None]:
+        """Pass a person's cancel and a drain on to the child while the body runs."""
+
+        async def watch_cancel() -> None:
+            while not await self._cancel_requested(this.lease):  # noqa: ASYNC110 - the request lies in Redis, there is no event
+                await asyncio.sleep(self.settings.cancel_poll_s)
+            this.cancelled = True
+            with contextlib.suppress(ChildDiedError):  # `work.messages` tells it too
+                await work.cancel()
+
+        async def watch_drain() -> None:
+            await self.draining.wait()
+            if isinstance(work.command, pipe.StartTraining):
+                with contextlib.suppress(ChildDiedError):
+                    await work.suspend()
+
+        watchers = [asyncio.create_task(watch_cancel()), asyncio.create_task(watch_drain())]
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.wait(watchers)
+
+
+@dataclass
+class _Try:
+    """One try of one job, and how far it came."""
+
+    lease: Lease
+    reporter: Reporter
+    steps_done: int = 0
+    cancelled: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the try began."""
+        return round(time.monotonic() - self.began, 3)
+
+    def advanced(self, progress: Progress) -> None:
+        """Pass progress on."""
+        if progress.phase in (Phase.TRAINING, Phase.DENOISING):
+            self.steps_done = progress.step
+        self.reporter.progress(progress)
+
+
+class _Uploads:
+    """Previews and checkpoints on their way to the store, one after the other; a failed one is logged and the job goes on."""
+
+    def __init__(self, this: _Try) -> None:
+        self._this = this
+        self._queue: asyncio.Queue[Awaitable[None]] = asyncio.Queue()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> _Uploads:
+        self._sender = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._sender is not None
+        self._sender.cancel()
+        await asyncio.wait([self._sender])
+        while not self._queue.empty():
+            leftover = self._queue.get_nowait()
+            if asyncio.iscoroutine(leftover):
+                leftover.close()
+
+    def add(self, upload: Awaitable[None]) -> None:
+        """Send this after those before it."""
+        self._queue.put_nowait(upload)
+
+    async def finish(self) -> None:
+        """Wait until everything is sent or has failed."""
+        await self._queue.join()
+
+    async def _send(self) -> None:
+        while True:
+            upload = await self._queue.get()
+            try:
+                await upload
+            except (StoreError, OSError) as error:
+                logger.warning("not uploaded: %s", error, extra={"job_id": self._this.lease.job_id})
+            finally:
+                self._queue.task_done()
