@@ -339,6 +339,31 @@ UNKNOWN_FORM = "This form is no longer known; press its button again and send it
 COMMANDS_CHANGED = "This command has just changed; reload Discord (Ctrl+R) and use it again."
 AUTOCOMPLETE_BROKEN = "The list is not available right now; type the names yourself"
 
+# ---- confirmations --------------------------------------------------------------------------------------------------------------
+
+
+def again_note(seed: int) -> str:
+    """Beside the receipt of "Again"."""
+    return f"Same request with a new seed, {fmt.code(str(seed))}."
+
+
+def vary_note(seed: int, origin: int) -> str:
+    """Beside the receipt of "Vary"."""
+    return f"Same request with seed {fmt.code(str(seed))}, the next one after {fmt.code(str(origin))}."
+
+
+def cancelled(title: str, *, over: bool) -> str:
+    """Answer to "Cancel"; `title` is safe text."""
+    if over:
+        return f"Cancelled: {title}. Its units are yours again."
+    return f"Stopping after the current step: {title}. What did not run is given back."
+
+
+def deleted(title: str, *, kept: bool) -> str:
+    """Answer to "Delete"; `title` is safe text."""
+    return f"Message removed: {title}." + ("" if kept else " The clip is gone from the store as well.")
+
+
 # ---- phases, titles, labels -----------------------------------------------------------------------------------------------------
 
 PHASES: Mapping[Phase, str] = {

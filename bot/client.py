@@ -1,0 +1,163 @@
+"""The Discord client: connection, commands, buttons and forms, each bound to one handler and one error handler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import socket
+import ssl
+from typing import Any
+
+import aiohttp
+import discord
+from aiohttp.abc import AbstractResolver, ResolveResult
+from discord import app_commands
+
+from bot import error_handler
+from bot.commands.desk import Desk
+from bot.commands.registry import BUTTON_HANDLERS, MODERATED_VERBS, build_commands
+from bot.commands.train import add_files
+from bot.commands.uploads import Downloader
+from bot.config import BotSettings
+from bot.errors import Refusal, RefusalCode
+from bot.services.app import Services
+from bot.ui import cards, text
+from bot.ui.modals import ADD_FILES_ID
+from bot.ui.views import BUTTONS, Press
+
+_log = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[Any]
+
+
+class _FixedResolver(AbstractResolver):
+    """Answers every name with one address and port: the loopback Discord stands in for all of Discord's hosts."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+
+    async def resolve(  # the base class gives the names of arguments that one address has no use for
+        self,
+        host: str,
+        port: int = 0,  # noqa: ARG002
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
+    ) -> list[ResolveResult]:
+        """The one address, whatever is asked."""
+        return [ResolveResult(hostname=host, host=self._host, port=self._port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def build_connector(settings: BotSettings) -> aiohttp.TCPConnector:
+    """A connector to Discord, or to the endpoint that stands in for it. Needs a running loop; one per session."""
+    if settings.discord_endpoint is None:
+        return aiohttp.TCPConnector(limit=0)
+    host, port = settings.discord_endpoint.rsplit(":", 1)
+    context = ssl.create_default_context(cafile=str(settings.discord_ca_file))
+    return aiohttp.TCPConnector(limit=0, resolver=_FixedResolver(host, int(port)), ssl=context, use_dns_cache=False)
+
+
+class CommandTree(app_commands.CommandTree["CallsheetClient"]):
+    """discord.py's tree with our error handler."""
+
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
+        """Every error of a slash command ends here."""
+        await error_handler.handle(interaction, error)
+
+
+class CallsheetClient(discord.Client):
+    """One connection to Discord; reads interactions only, never messages of other people.
+
+    Use as `async with CallsheetClient(settings, services) as client: await client.start(token)`.
+    """
+
+    def __init__(self, settings: BotSettings, services: Services) -> None:
+        intents = discord.Intents.none()
+        intents.guilds = True  # channels, threads and boost level; nothing privileged
+        super().__init__(
+            intents=intents,
+            max_messages=None,
+            allowed_mentions=discord.AllowedMentions.none(),
+            connector=build_connector(settings),
+            chunk_guilds_at_startup=False,
+        )
+        self._settings = settings
+        self._downloads = aiohttp.ClientSession(connector=build_connector(settings), cookie_jar=aiohttp.DummyCookieJar())
+        self.desk = Desk(services, Downloader(self._downloads, settings.scratch_dir, settings.max_upload_bytes))
+        self.tree = CommandTree(self)
+        for command in build_commands(self.desk):
+            self.tree.add_command(command)
+
+    async def setup_hook(self) -> None:
+        """Before the gateway connects: buttons of earlier lives work again, commands are current."""
+        self.add_dynamic_items(*BUTTONS)
+        await self._sync_commands()
+
+    async def close(self) -> None:
+        """Close the gateway (code 1000) and every connection."""
+        await super().close()
+        await self._downloads.close()
+
+    # ---- commands -----------------------------------------------------------------------------------------------------------------
+
+    async def _sync_commands(self) -> None:
+        """Tell Discord our commands, but only when they changed: it allows 200 new ones a day."""
+        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        known_by = {"application": self.application_id, "endpoint": self._settings.discord_endpoint, "commands": payload}
+        digest = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()
+        marker = self._settings.data_dir / "commands.sha256"
+        if marker.exists() and marker.read_text().strip() == digest:
+            _log.info("commands unchanged, not synced")
+            return
+        synced = await self.tree.sync()
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.write_text(digest + "\n")
+        _log.info("synced %d commands", len(synced))
+
+    # ---- buttons: `bot.ui.views.ButtonHost` -----------------------------------------------------------------------------------------
+
+    async def authorise(self, interaction: Interaction, press: Press) -> None:
+        """Raise Refusal unless this person may press this button; data sets check their owner in their service."""
+        if press.target != "job":
+            return
+        record = (await self.desk.services.jobs.get(press.subject)).record
+        actor = self.desk.actor(interaction)
+        moderates = press.verb in MODERATED_VERBS and actor.is_admin and actor.guild_id == record.guild_id
+        if record.owner_id != actor.user_id and not moderates:
+            raise Refusal(RefusalCode.NOT_OWNER)
+
+    async def pressed(self, interaction: Interaction, press: Press) -> None:
+        """Run the handler of the button."""
+        await BUTTON_HANDLERS[press.target, press.verb](self.desk, interaction, press.subject)
+
+    async def failed(self, interaction: Interaction, error: Exception) -> None:
+        """Answer after a failure."""
+        await error_handler.handle(interaction, error)
+
+    # ---- forms, and what nothing else answers -----------------------------------------------------------------------------------------
+
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """Forms are recognised by their id, so one opened before a restart still counts; leftovers of older versions get an answer."""
+        custom_id = interaction.custom_id or ""
+        try:
+            if interaction.type is discord.InteractionType.modal_submit:
+                form = ADD_FILES_ID.fullmatch(custom_id)
+                if form is None:
+                    await self._say_no(interaction, text.UNKNOWN_FORM)
+                else:
+                    await add_files(self.desk, interaction, form["subject"])
+            elif interaction.type is discord.InteractionType.component and not any(
+                button.__discord_ui_compiled_template__.fullmatch(custom_id) for button in BUTTONS
+            ):
+                await self._say_no(interaction, text.UNKNOWN_BUTTON)
+        except Exception as error:  # noqa: BLE001 - an event handler's exception would leave the person without an answer
+            await error_handler.handle(interaction, error)
+
+    async def _say_no(self, interaction: Interaction, sentence: str) -> None:
+        await interaction.response.send_message(view=cards.refusal(sentence), ephemeral=True)
+
+    async def on_error(self, event_method: str, /, *_args: Any, **_kwargs: Any) -> None:
+        """Log what an event handler let through."""
+        _log.exception("event %s failed", event_method)

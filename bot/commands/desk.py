@@ -1,0 +1,89 @@
+"""What every command needs of its surroundings: who asks, where the answer goes, whether it can be posted there at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import discord
+
+from bot.commands.uploads import Downloader, Upload
+from bot.errors import Refusal, RefusalCode
+from bot.services.app import Services
+from bot.services.jobs import SubmittedJob
+from bot.services.values import Actor, IncomingFile, JobPlace
+from bot.ui import cards, job_cards
+
+Interaction = discord.Interaction[Any]
+
+_log = logging.getLogger(__name__)
+
+_NEEDED = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "attach_files": "Attach Files",
+}
+_NEEDED_IN_THREADS = {
+    "view_channel": "View Channel",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "attach_files": "Attach Files",
+}
+
+
+@dataclass
+class Desk:
+    """Shared by all commands of one client. `bell` is rung when a status card has something new to show."""
+
+    services: Services
+    downloader: Downloader
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def actor(self, interaction: Interaction) -> Actor:
+        """Who asks, as the payload says: roles and permissions need no cache and no request."""
+        user = interaction.user
+        roles = tuple(role.id for role in user.roles) if isinstance(user, discord.Member) else ()
+        admin = interaction.guild_id is not None and (interaction.permissions.administrator or interaction.permissions.manage_guild)
+        return Actor(user.id, interaction.guild_id, user.display_name, roles, admin)
+
+    def place(self, interaction: Interaction) -> JobPlace:
+        """Where posts of a job started here go, checked now so that nobody waits for a video that cannot be shown.
+
+        Raises:
+            Refusal: NOT_IN_GUILD, CHANNEL_FORBIDDEN.
+        """
+        if interaction.guild_id is None or interaction.channel_id is None:
+            raise Refusal(RefusalCode.NOT_IN_GUILD)
+        needed = _NEEDED_IN_THREADS if isinstance(interaction.channel, discord.Thread) else _NEEDED
+        allowed = interaction.app_permissions
+        missing = [title for name, title in needed.items() if not (allowed.administrator or getattr(allowed, name))]
+        if missing:
+            raise Refusal(RefusalCode.CHANNEL_FORBIDDEN, missing=missing)
+        guild = interaction.guild
+        # interaction.filesize_limit counts the asker's Nitro, which a later post of the bot does not have
+        limit = guild.filesize_limit if guild is not None else self.services.settings.max_post_bytes
+        return JobPlace(interaction.guild_id, interaction.channel_id, limit)
+
+    @asynccontextmanager
+    async def received(self, uploads: Sequence[Upload]) -> AsyncIterator[list[IncomingFile]]:
+        """Local copies of `uploads` for the length of the block.
+
+        Raises:
+            Refusal: FILE_TOO_LARGE, ATTACHMENT_UNAVAILABLE.
+        """
+        async with self.downloader.fetched(uploads) as files:
+            yield files
+
+    async def confirm(self, interaction: Interaction, submitted: SubmittedJob, actor: Actor, note: str = "") -> None:
+        """Tell the asker that the job waits, and let its public card appear."""
+        self.bell.set()
+        status = await self.services.quotas.status(actor)
+        await answer(interaction, job_cards.queued(submitted.view, status.left, note=note))
+
+
+async def answer(interaction: Interaction, card: cards.Card, files: Sequence[discord.File] = ()) -> None:
+    """Show `card` as the answer to an interaction that was acknowledged before."""
+    await interaction.edit_original_response(view=card, attachments=list(files), allowed_mentions=discord.AllowedMentions.none())

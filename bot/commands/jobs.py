@@ -1,0 +1,49 @@
+"""`/jobs`, and the buttons that stop a job or take its result away."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.commands.desk import Desk, Interaction, answer
+from bot.ui import cards, job_cards, text
+from engine.contracts.results import VideoRendered
+
+_log = logging.getLogger(__name__)
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
+    """The command, bound to `desk`."""
+
+    @app_commands.command(name="jobs", description="Your clips and trainings: place in line, progress, cancel")
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def jobs(interaction: discord.Interaction) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        found = await desk.services.jobs.mine(desk.actor(interaction), limit=job_cards.LISTED_JOBS)
+        await answer(interaction, job_cards.jobs(found))
+
+    return jobs
+
+
+async def cancel(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Cancel": at once while the job waits, after the current step while it runs."""
+    view = await desk.services.jobs.cancel(job_id, desk.actor(interaction))
+    desk.bell.set()
+    await answer(interaction, cards.notice(text.cancelled(job_cards.title(view.record), over=view.record.status.terminal)))
+
+
+async def delete(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Delete": the message goes, and with it the clip in the store; a trained LoRA stays."""
+    record = (await desk.services.jobs.get(job_id)).record
+    if isinstance(record.result, VideoRendered):
+        await desk.services.jobs.delete_result(job_id, desk.actor(interaction))
+    message = interaction.message
+    if message is not None:
+        try:
+            await message.delete()
+        except discord.NotFound:
+            _log.debug("message was gone already", extra={"job_id": job_id})
+    await answer(interaction, cards.notice(text.deleted(job_cards.title(record), kept=not isinstance(record.result, VideoRendered))))

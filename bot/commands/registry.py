@@ -1,0 +1,31 @@
+"""All commands, and which function answers which button and form."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from discord import app_commands
+
+from bot.commands import generate, jobs, loras, quota, train
+from bot.commands.desk import Desk, Interaction
+
+Handler = Callable[[Desk, Interaction, str], Awaitable[None]]
+
+BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
+    ("job", "again"): generate.again,
+    ("job", "vary"): generate.vary,
+    ("job", "cancel"): jobs.cancel,
+    ("job", "delete"): jobs.delete,
+    ("set", "add"): train.open_form,
+    ("set", "start"): train.start,
+    ("set", "discard"): train.discard,
+}
+
+MODERATED_VERBS = frozenset({"cancel", "delete"})
+"""What somebody who manages the server may do with jobs of others there."""
+
+
+def build_commands(desk: Desk) -> list[app_commands.Command[Any, ..., Any]]:
+    """Every slash command, bound to `desk`."""
+    return [module.build(desk) for module in (train, generate, loras, jobs, quota)]

@@ -1,0 +1,109 @@
+"""`/train`: opens a data set with the files that came along, and the buttons and the form that make it grow and start it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.commands.desk import Desk, Interaction, answer
+from bot.commands.uploads import Upload
+from bot.errors import Refusal, RefusalCode
+from bot.ui import dataset_cards
+from bot.ui.modals import AddFilesForm
+from engine.contracts.lora import LoraKind
+
+FILES_HINT = "PNG, JPEG, WebP, MP4, MOV or WebM"
+KINDS = [
+    app_commands.Choice(name="character: who appears", value=LoraKind.CHARACTER.value),
+    app_commands.Choice(name="style: how it looks", value=LoraKind.STYLE.value),
+    app_commands.Choice(name="motion: how it moves", value=LoraKind.MOTION.value),
+    app_commands.Choice(name="effect: what happens", value=LoraKind.EFFECT.value),
+]
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
+    """The command, bound to `desk`."""
+
+    @app_commands.command(name="train", description="Teach a character, style, motion or effect from your pictures and clips")
+    @app_commands.describe(
+        name="2 to 16 small letters or digits, used in /generate loras:",
+        kind="What the pictures have in common",
+        trigger="Word that calls it in a prompt; the name if left out",
+        archive="A zip with all pictures, and .txt captions if you have them",
+        **{f"image{number}": FILES_HINT for number in range(1, 11)},
+    )
+    @app_commands.rename(archive="zip")
+    @app_commands.choices(kind=KINDS)
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def train(
+        interaction: discord.Interaction,
+        name: str,
+        kind: str,
+        trigger: str | None = None,
+        image1: discord.Attachment | None = None,
+        image2: discord.Attachment | None = None,
+        image3: discord.Attachment | None = None,
+        image4: discord.Attachment | None = None,
+        image5: discord.Attachment | None = None,
+        image6: discord.Attachment | None = None,
+        image7: discord.Attachment | None = None,
+        image8: discord.Attachment | None = None,
+        image9: discord.Attachment | None = None,
+        image10: discord.Attachment | None = None,
+        archive: discord.Attachment | None = None,
+    ) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        desk.place(interaction)
+        given = [image1, image2, image3, image4, image5, image6, image7, image8, image9, image10, archive]
+        uploads = [Upload.of(attachment) for attachment in given if attachment is not None]
+        async with desk.received(uploads) as files:
+            report = await desk.services.datasets.open(
+                desk.actor(interaction), name=name.strip(), kind=LoraKind(kind), trigger=(trigger or name).strip(), files=files
+            )
+        await answer(interaction, dataset_cards.dataset(report))
+
+    return train
+
+
+async def open_form(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
+    """Button "Add pictures": the form must be the first answer, so nothing is deferred before it."""
+    data = await desk.services.datasets.get(dataset_id, desk.actor(interaction))
+    await interaction.response.send_modal(AddFilesForm(dataset_id, data.name))
+
+
+async def add_files(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
+    """Submit of that form. The card it came from is updated in place."""
+    await interaction.response.defer()
+    uploads = submitted_files(interaction)
+    if not uploads:
+        raise Refusal(RefusalCode.NO_ATTACHMENT)
+    async with desk.received(uploads) as files:
+        report = await desk.services.datasets.add(dataset_id, desk.actor(interaction), files)
+    await answer(interaction, dataset_cards.dataset(report))
+
+
+def submitted_files(interaction: Interaction) -> list[Upload]:
+    """The files of a modal submit in the order of the upload field, read from the payload itself."""
+    data: dict[str, Any] = dict(interaction.data or {})
+    resolved = data.get("resolved", {}).get("attachments", {})
+    fields = (row.get("component", {}) for row in data.get("components", ()))
+    chosen = [value for field in fields for value in field.get("values", ())]
+    return [Upload.from_payload(resolved[value]) for value in chosen if value in resolved]
+
+
+async def start(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
+    """Button "Start training": the data set's card becomes the receipt."""
+    actor = desk.actor(interaction)
+    submitted = await desk.services.jobs.submit_training(dataset_id, actor, desk.place(interaction), interaction.id)
+    await desk.confirm(interaction, submitted, actor)
+
+
+async def discard(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
+    """Button "Discard"."""
+    actor = desk.actor(interaction)
+    data = await desk.services.datasets.get(dataset_id, actor)
+    await desk.services.datasets.discard(dataset_id, actor)
+    await answer(interaction, dataset_cards.dataset_dropped(data))

@@ -1,0 +1,79 @@
+"""The one place where a failed command, button, form or autocomplete gets its answer: always an acknowledgement, always a way on."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.errors import Refusal
+from bot.ui import cards, text
+
+_log = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[Any]
+
+UNKNOWN_INTERACTION = 10062
+ALREADY_ACKNOWLEDGED = 40060
+TOKEN_DEAD = frozenset({10015, 50027})
+
+
+async def handle(interaction: Interaction, error: Exception) -> None:
+    """Answer `interaction` after `error`; never raises.
+
+    A refusal says its sentence. A lost interaction (too late, or answered by another process) is only logged: nobody is there to read.
+    Everything else is logged with a short reference that the person sees too.
+    """
+    cause = _cause(error)
+    if isinstance(cause, Refusal):
+        _log.info("refused: %s", cause.code, extra=_context(interaction))
+        await _answer(interaction, text.refusal(cause))
+    elif isinstance(cause, discord.HTTPException) and cause.code in (UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED):
+        _log.warning("interaction lost: %s", cause, extra=_context(interaction))
+    elif isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch | app_commands.TransformerError):
+        _log.warning("command out of date: %s", cause, extra=_context(interaction))
+        await _answer(interaction, text.COMMANDS_CHANGED)
+    else:
+        reference = secrets.token_hex(4)
+        _log.error("unexpected error, reference %s", reference, exc_info=cause, extra=_context(interaction))
+        await _answer(interaction, text.unexpected(reference))
+
+
+def _cause(error: Exception) -> Exception:
+    if isinstance(error, app_commands.CommandInvokeError):
+        return error.original
+    return error
+
+
+def _context(interaction: Interaction) -> dict[str, object]:
+    return {
+        "interaction_id": interaction.id,
+        "user_id": interaction.user.id,
+        "guild_id": interaction.guild_id,
+        "subject": interaction.command.qualified_name if interaction.command is not None else interaction.custom_id,
+    }
+
+
+async def _answer(interaction: Interaction, sentence: str) -> None:
+    """Say `sentence` to the asker alone, by whatever way the interaction still offers."""
+    response, card = interaction.response, cards.refusal(sentence)
+    nobody = discord.AllowedMentions.none()
+    try:
+        if interaction.type is discord.InteractionType.autocomplete:
+            if not response.is_done():
+                await response.autocomplete([])
+        elif not response.is_done():
+            await response.send_message(view=card, ephemeral=True, allowed_mentions=nobody)
+        elif response.type is discord.InteractionResponseType.deferred_channel_message:
+            # our commands defer ephemerally, so this stays between the two of us
+            await interaction.edit_original_response(view=card, attachments=[], allowed_mentions=nobody)
+        else:
+            await interaction.followup.send(view=card, ephemeral=True, allowed_mentions=nobody)
+    except discord.HTTPException as failure:
+        level = logging.WARNING if failure.code in TOKEN_DEAD or failure.code == UNKNOWN_INTERACTION else logging.ERROR
+        _log.log(level, "answer not delivered: %s", failure, extra=_context(interaction))
+    except Exception:  # noqa: BLE001 - the last resort of every handler must not raise
+        _log.exception("answer not delivered", extra=_context(interaction))
