@@ -1,0 +1,1 @@
+"""Sampling: the one denoising path, and its way into files."""
