@@ -1,0 +1,72 @@
+"""Latents and text features, computed once per content and kept as safetensors files.
+
+A key hashes everything a value depends on: the item's bytes, the base's weights, the bucket and window or the text,
+and `CODE_VERSION`. A cache can therefore never be stale; it can only be incomplete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import safetensors
+import safetensors.torch
+import torch
+
+from engine.data.buckets import Bucket
+from engine.model.loader import ResidentBase, TextFeatures
+
+CODE_VERSION: Final = 1
+"""Raised whenever decoding, fitting, encoding or the caption's way into features changes."""
+
+_log = logging.getLogger(__name__)
+
+
+class FeatureCache:
+    """Features of one base under `folder`, which is created when something is stored."""
+
+    def __init__(self, folder: Path, resident: ResidentBase) -> None:
+        self._folder = folder
+        self._resident = resident
+
+    def latents(self, content_sha256: str, bucket: Bucket, start: int, pixels: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Normalised latents [C, f, h, w], fp32, on the CPU, of the window that begins at frame `start`.
+
+        `pixels` yields [3, F, H, W] in -1..1 and is called only when the cache has no answer. One item is encoded at a
+        time, so that its latents do not depend on its neighbours.
+        """
+        place = f"{bucket.width}x{bucket.height}x{bucket.num_frames}@{start}"
+
+        def compute() -> dict[str, torch.Tensor]:
+            return {"latents": self._resident.encode_video(pixels().unsqueeze(0))[0].cpu().contiguous()}
+
+        return self._answer("latents", f"{content_sha256}:{place}", compute)["latents"]
+
+    def text(self, caption: str) -> TextFeatures:
+        """Connector outputs of one caption, batch of one, on the base's device."""
+
+        def compute() -> dict[str, torch.Tensor]:
+            features = self._resident.encode_text([caption])
+            parts = {"video": features.video, "audio": features.audio, "mask": features.mask}
+            return {name: tensor.cpu().contiguous() for name, tensor in parts.items()}
+
+        found = self._answer("text", caption, compute)
+        return TextFeatures(found["video"], found["audio"], found["mask"]).to(self._resident.device)
+
+    def _answer(self, kind: str, subject: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        text = f"{CODE_VERSION}:{kind}:{self._resident.fingerprint}:{subject}"
+        path = self._folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:40]}.safetensors"
+        if path.is_file():
+            try:
+                return safetensors.torch.load_file(path)
+            except safetensors.SafetensorError:
+                _log.warning("cached features %s are damaged and will be computed again", path.name)
+        value = compute()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        safetensors.torch.save_file(value, partial)
+        partial.replace(path)
+        return value
