@@ -68,6 +68,11 @@ class Card(ui.LayoutView):
         self.stop()
         return self
 
+    def rendered(self) -> list[dict[str, Any]]:
+        """The components as they go on the wire."""
+        components: list[dict[str, Any]] = self.to_components()  # type: ignore[no-untyped-call]  # untyped in discord.py
+        return components
+
 
 def refusal(sentence: str) -> Card:
     """A "no" with its reason; always sent to the asker alone."""

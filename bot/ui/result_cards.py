@@ -26,7 +26,7 @@ class Shown:
     video: str | None = None
     picture: str | None = None
     link: str | None = None
-    link_note: str = ""
+    note: str = ""  # a line above the facts, such as why this is not in its channel
 
 
 def result(view: JobView, shown: Shown) -> Card:
@@ -36,7 +36,7 @@ def result(view: JobView, shown: Shown) -> Card:
         return _clip(view.record, outcome, shown)
     if isinstance(outcome, LoraTrained):
         return _trained(view.record, outcome, shown)
-    return failed(view)
+    return failed(view, shown)
 
 
 def _clip(record: JobRecord, outcome: VideoRendered, shown: Shown) -> Card:
@@ -77,11 +77,12 @@ def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
     return card.buttons(*_download(shown), views.delete_button(record.job_id)).sealed()
 
 
-def failed(view: JobView) -> Card:
+def failed(view: JobView, shown: Shown | None = None) -> Card:
     """A job that ended without its result: why, what to do, and that it cost nothing it should not."""
     record = view.record
     reason = text.failure(record.failure) if record.failure is not None else text.failure(text.FALLBACK_FAILURE)
     card = Card(FAILED_COLOUR).say(f"### That did not work, <@{record.owner_id}>", f"{title(record)[0].upper()}{title(record)[1:]}", reason)
+    card.say(shown.note if shown is not None else "")
     card.say(f"-# {charge(record)} · job {fmt.code(record.job_id)}")
     again: list[ui.Item[Any]] = [views.again_button(record.job_id)] if isinstance(record.job, GenerateVideo) else []
     return card.buttons(*again, views.delete_button(record.job_id)).sealed()
@@ -92,8 +93,7 @@ def _media(card: Card, shown: Shown, alt: str) -> None:
         card.show(shown.video, alt)
     if shown.picture is not None:
         card.show(shown.picture, f"Still of: {alt}")
-    if shown.link_note:
-        card.say(shown.link_note)
+    card.say(shown.note)
 
 
 def _download(shown: Shown) -> list[ui.Item[Any]]:

@@ -1,0 +1,281 @@
+"""Drains the outbox: every finished job appears in Discord exactly once, smaller or as a link if need be, elsewhere if its place is gone.
+
+Exactly once (reference/discord.md A4): each try carries the same nonce, which Discord honours for some minutes; a try whose predecessor is
+older than that first looks for the message in the channel. `Posts.sent` commits after the send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import discord
+
+from bot import history
+from bot.config import BotSettings
+from bot.media import MediaError
+from bot.services.app import Services
+from bot.services.posts import Post, PostKind
+from bot.ui import result_cards, text
+from bot.ui.cards import Card
+from bot.ui.result_cards import Shown
+from bot.ui.views import Press
+from engine.contracts.model import StoredObject
+from engine.contracts.objects import extension_of
+from engine.contracts.results import LoraTrained, VideoRendered
+from engine.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+NONCE_LIFE_S = 120.0  # "the past few minutes", taken carefully
+PARALLEL = 4
+IDLE_S = 5.0
+MAX_DELAY_S = 60.0
+MAX_REJECTIONS = 5  # tries of a post that Discord calls malformed, before it is given up
+SHRINK = (0.6, 0.35)  # of the file that was too large
+
+
+class _LostPlaceError(Exception):
+    """This channel takes no post of ours."""
+
+
+@dataclass(frozen=True)
+class _Media:
+    """Local copies to attach; any may be missing."""
+
+    video: Path | None = None
+    picture: Path | None = None
+    video_source: StoredObject | None = None
+
+
+class Outbox:
+    """The one poster of results. `run` ends by cancellation only."""
+
+    def __init__(self, client: discord.Client, services: Services, settings: BotSettings) -> None:
+        self._client = client
+        self._services = services
+        self._settings = settings
+        self._busy: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Deliver due posts, a few at a time, until cancelled; a post in flight is then left to the next start."""
+        await self._client.wait_until_ready()
+        try:
+            while True:
+                try:
+                    started = await self._start_due()
+                except Exception:  # noqa: BLE001 - this loop must outlive whatever one round does
+                    _log.exception("outbox cannot be read")
+                    started = 0
+                if len(self._busy) >= PARALLEL:
+                    await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
+                elif not started:
+                    await self._services.posts.wait(IDLE_S)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _start_due(self) -> int:
+        started = 0
+        for post in await self._services.posts.due(limit=2 * PARALLEL):
+            if post.post_id in self._busy or len(self._busy) >= PARALLEL:
+                continue
+            task = asyncio.create_task(self._deliver_safely(post), name=f"post-{post.post_id}")
+            self._busy[post.post_id] = task
+            task.add_done_callback(lambda _, post_id=post.post_id: self._busy.pop(post_id, None))  # type: ignore[misc]
+            started += 1
+        return started
+
+    async def _deliver_safely(self, post: Post) -> None:
+        extra = {"job_id": post.view.record.job_id}
+        try:
+            await self.deliver(post)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the post is tried again
+            if isinstance(error, discord.HTTPException) and 400 <= error.status < 429 and post.tries + 1 >= MAX_REJECTIONS:
+                _log.exception("post given up", extra=extra)
+                await self._services.posts.undeliverable(post.post_id, error=repr(error)[:500])
+                return
+            delay = min(MAX_DELAY_S, 2.0 ** min(post.tries, 6))
+            _log.warning("post failed, next try in %.0f s: %s", delay, error, extra=extra)
+            try:
+                await self._services.posts.later(post.post_id, delay_s=delay, error=repr(error)[:500])
+            except Exception:  # noqa: BLE001 - this loop must outlive whatever one round does
+                _log.exception("post cannot be rescheduled", extra=extra)
+
+    # ---- one post ---------------------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, post: Post) -> None:
+        """Make sure the message of `post` exists, and remember where.
+
+        Raises:
+            discord.HTTPException, StoreError, OSError: try again later.
+        """
+        record, posts = post.view.record, self._services.posts
+        if record.deleted:
+            await posts.undeliverable(post.post_id, error="deleted by its owner before it was posted")
+            return
+        origin = self._client.get_partial_messageable(record.channel_id, guild_id=record.guild_id)
+        if await self._already_there(post, origin):
+            return
+        await posts.begin(post.post_id)
+        async with self._media(post) as media:
+            for place, note in await self._places(post, origin):
+                try:
+                    message = await self._send(post, place, media, note)
+                except _LostPlaceError as error:
+                    _log.info("place lost: %s", error, extra={"job_id": record.job_id})
+                    continue
+                if message is not None:
+                    await posts.sent(post.post_id, channel_id=message.channel.id, message_id=message.id)
+                else:
+                    await posts.undeliverable(post.post_id, error="posted, then deleted in Discord")
+                return
+        await posts.undeliverable(post.post_id, error="neither the channel nor a direct message takes it")
+
+    async def _already_there(self, post: Post, origin: discord.PartialMessageable) -> bool:
+        """True when an earlier try got through although we never heard; only asked once the nonce no longer protects."""
+        if post.first_try_at is None:
+            return False
+        age = self._services.clock() - post.first_try_at
+        if age <= NONCE_LIFE_S:
+            return False
+        marker = Press("job", "delete", post.view.record.job_id).custom_id
+        for channel in [origin, *await self._direct(post)]:
+            found = await history.find_own(self._client, channel, {marker}, discord.utils.utcnow().timestamp() - age)
+            if found is not None:
+                _log.info("post was there already", extra={"job_id": post.view.record.job_id})
+                await self._services.posts.sent(post.post_id, channel_id=found.channel.id, message_id=found.id)
+                return True
+        return False
+
+    async def _places(self, post: Post, origin: discord.PartialMessageable) -> list[tuple[discord.abc.Messageable, str]]:
+        """Where to try, best first, each with a line that explains why it is not the first."""
+        places: list[tuple[discord.abc.Messageable, str]] = [(origin, "")]
+        record = post.view.record
+        thread = self._client.get_channel(record.channel_id)
+        if isinstance(thread, discord.Thread):
+            parent = self._client.get_partial_messageable(thread.parent_id, guild_id=record.guild_id)
+            places.append((parent, text.THREAD_LOST))
+        places += [(channel, text.CHANNEL_LOST) for channel in await self._direct(post)]
+        return places
+
+    async def _direct(self, post: Post) -> list[discord.abc.Messageable]:
+        try:
+            return [await self._client.create_dm(discord.Object(post.view.record.owner_id))]
+        except discord.HTTPException as error:
+            _log.info("no direct message possible: %s", error, extra={"job_id": post.view.record.job_id})
+            return []
+
+    # ---- sending --------------------------------------------------------------------------------------------------------------------
+
+    async def _send(self, post: Post, place: discord.abc.Messageable, media: _Media, note: str) -> discord.Message | None:
+        """Post with the file, then with smaller ones, then with a link. None: it was posted before and somebody deleted it.
+
+        Raises:
+            _LostPlaceError: this place takes nothing.
+            discord.HTTPException: anything else Discord objects to.
+        """
+        try:
+            return await self._post(post, place, media, Shown(note=note))
+        except discord.HTTPException as error:
+            if error.status != 413 and error.code != history.TOO_LARGE:
+                raise
+        if media.video is None:
+            return await self._post(post, place, _Media(), Shown(note=note))
+        size = media.video.stat().st_size
+        for share in SHRINK:
+            smaller: Path | None = None
+            try:
+                smaller = await self._services.files.fit(media.video, int(min(size * share, self._settings.max_post_bytes)))
+                return await self._post(post, place, _Media(video=smaller), Shown(note=note))
+            except MediaError as error:
+                _log.info("no smaller copy: %s", error, extra={"job_id": post.view.record.job_id})
+                break
+            except discord.HTTPException as error:
+                if error.status != 413 and error.code != history.TOO_LARGE:
+                    raise
+            finally:
+                if smaller is not None:
+                    smaller.unlink(missing_ok=True)
+        return await self._post_link(post, place, media, note)
+
+    async def _post_link(self, post: Post, place: discord.abc.Messageable, media: _Media, note: str) -> discord.Message | None:
+        assert media.video_source is not None
+        link = await self._services.files.link(media.video_source, f"{post.view.record.job_id}.mp4")
+        shown = Shown(link=link, note="\n".join(filter(None, [note, text.TOO_LARGE_FOR_CHANNEL])))
+        try:
+            return await self._post(post, place, _Media(picture=media.picture), shown)
+        except discord.HTTPException as error:
+            if error.status != 413 and error.code != history.TOO_LARGE:
+                raise
+            return await self._post(post, place, _Media(), shown)
+
+    async def _post(self, post: Post, place: discord.abc.Messageable, media: _Media, shown: Shown) -> discord.Message | None:
+        """One request; a `discord.File` is good for one only, so they are made here."""
+        record = post.view.record
+        files: list[discord.File] = []
+        video = picture = None
+        if media.video is not None:
+            video = f"callsheet-{record.job_id.lower()}.mp4"
+            files.append(discord.File(media.video, filename=video))
+        elif media.picture is not None:
+            picture = f"callsheet-{record.job_id.lower()}.png"
+            files.append(discord.File(media.picture, filename=picture))
+        try:
+            return await place.send(
+                view=self._card(post, Shown(video, picture, shown.link, shown.note)),
+                files=files,
+                nonce=post.nonce,
+                allowed_mentions=discord.AllowedMentions(
+                    everyone=False, roles=False, replied_user=False, users=[discord.Object(record.owner_id)]
+                ),
+            )
+        except discord.HTTPException as error:
+            if error.code in history.LOST_PLACE:
+                raise _LostPlaceError(str(error)) from error
+            if error.code == history.UNKNOWN_MESSAGE:
+                return None
+            raise
+        finally:
+            for file in files:
+                file.close()
+
+    @staticmethod
+    def _card(post: Post, shown: Shown) -> Card:
+        if post.kind is PostKind.FAILED:
+            return result_cards.failed(post.view, shown)
+        return result_cards.result(post.view, shown)
+
+    # ---- files ------------------------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _media(self, post: Post) -> AsyncIterator[_Media]:
+        """Local copies of what the message shows, for the length of the block.
+
+        Raises:
+            StoreError: the main file cannot be had now.
+        """
+        outcome = post.view.record.result if post.kind is PostKind.RESULT else None
+        source = outcome.file if isinstance(outcome, VideoRendered) else outcome.preview if isinstance(outcome, LoraTrained) else None
+        poster = outcome.poster if outcome is not None else None
+        paths: list[Path] = []
+        try:
+            video = picture = None
+            if source is not None:
+                video = await self._services.files.fetch(source)
+                paths.append(video)
+            if poster is not None and extension_of(poster.media_type) == "png":
+                try:
+                    picture = await self._services.files.fetch(poster)
+                    paths.append(picture)
+                except StoreError as error:
+                    _log.warning("no poster: %s", error, extra={"job_id": post.view.record.job_id})
+            yield _Media(video, picture, source)
+        finally:
+            for path in paths:
+                path.unlink(missing_ok=True)
