@@ -32,6 +32,7 @@ class SamplingDefaults:
     negative_prompt: str
     max_sequence_length: int  # text tokens, a multiple of the connectors' registers
     pipeline_kwargs: Mapping[str, Any]
+    image_crf: int | None = None  # H.264 quality a first frame is put through, as in training; None: the pipeline's own, 0: none
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                             "use_cross_timestep": True,
                         }
                     ),
+                    image_crf=0,
                 ),
                 presets={
                     LoraKind.CHARACTER: TrainingPreset(preservation_share=0.25),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers import LTX2Pipeline
+from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
 
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
@@ -56,10 +56,19 @@ class ResidentBase:
     loaded_adapters: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """LoRA files on the device, sha256 -> adapter name; kept by `engine.model.adapters` for the next render."""
 
+    prompt_states: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=OrderedDict)
+    """Text encoder states and mask by text, on the CPU, least recently used first; kept by `engine.sample.generate`."""
+
     @property
     def transformer(self) -> Any:
         """The denoiser; adapters hang on its linear layers."""
         return self.pipeline.transformer
+
+    def image_pipeline(self) -> Any:
+        """The image-to-video pipeline over the same components; nothing is loaded twice."""
+        pipeline: Any = LTX2ImageToVideoPipeline(**self.pipeline.components)  # type: ignore[no-untyped-call]
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
