@@ -11,6 +11,7 @@ EngineError
 │   ├── AdapterIncompatibleError   trained for another base or other modules (ADAPTER_INCOMPATIBLE)
 │   └── DeadAdapterError           trained, but changes nothing (ADAPTER_DEAD)
 ├── LossNotFiniteError         training diverged (LOSS_NOT_FINITE)
+├── OutOfMemoryError           a step or a clip does not fit into device memory (OUT_OF_MEMORY)
 ├── ResultTooLargeError        no encoding fits the size limit (RESULT_TOO_LARGE)
 ├── StoreError
 │   ├── StoreUnavailableError      the object store does not answer (STORE_UNAVAILABLE)
@@ -93,6 +94,12 @@ class LossNotFiniteError(EngineError):
     """Training diverged."""
 
     code = FailureCode.LOSS_NOT_FINITE
+
+
+class OutOfMemoryError(EngineError):
+    """A step or a clip does not fit into device memory."""
+
+    code = FailureCode.OUT_OF_MEMORY
 
 
 class ResultTooLargeError(EngineError):

@@ -223,11 +223,12 @@ class AdapterStack:
             _activate(self._transformer, {adapter: weight for adapter, weight in weights.items() if weight != 0.0}, trainable=False)
             yield
 
-    def forget(self) -> None:
-        """Take every cached LoRA off the base; a training's adapter stays."""
-        for adapter in list(self._loaded.values()):
-            _delete(self._transformer, adapter)
-        self._loaded.clear()
+    def forget(self, sha256: str | None = None) -> None:
+        """Take the cached LoRA of that content off the base, or all of them; a training's adapter stays."""
+        for content in [sha256] if sha256 is not None else list(self._loaded):
+            adapter = self._loaded.pop(content, None)
+            if adapter is not None:
+                _delete(self._transformer, adapter)
 
     def _load(self, use: LoadedUse) -> str:
         """Name of the adapter that holds the file's weights, loading it when it is not there yet."""

@@ -1,0 +1,149 @@
+"""Wiring of one training: checks what can be checked before work begins, then puts the parts of a run together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from engine.config import SampleConfig, TrainConfig
+from engine.contracts.geometry import Geometry
+from engine.contracts.lora import DATASET_GUIDANCE
+from engine.data.buckets import sizes
+from engine.data.cache import FeatureCache
+from engine.data.dataset import ItemReader, LocalItem, TextTable, data_sha256
+from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
+from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
+from engine.model.loader import ResidentBase
+from engine.ports import CancelToken, EventSink, MetricLogger, NeverCancelled, NullSink
+from engine.sample.generate import generate
+from engine.sample.video import contact_sheet
+from engine.train import checkpoint
+from engine.train.run import RunParts, TrainingRun
+
+__all__ = ["LocalItem", "TrainingRun", "build_run"]
+
+_NOT_PART_OF_THE_RESULT: Final = {"checkpoint_every", "preview_every", "preview_prompt", "preview_seed"}
+
+
+def build_run(
+    resident: ResidentBase,
+    config: TrainConfig,
+    items: Sequence[LocalItem],
+    run_dir: Path,
+    sink: EventSink,
+    cancel: CancelToken,
+    metrics: MetricLogger,
+    resume: bool,
+    gives_way: CancelToken | None = None,
+) -> TrainingRun:
+    """A training of `items` on `resident`, ready for `step()`; nothing is on the base yet.
+
+    `resume` goes on from `run_dir/checkpoint` when there is one. A preview stops between two denoising steps when
+    `gives_way` says that something more urgent waits, and is tried again later.
+
+    Raises:
+        DatasetTooSmallError: fewer items than the kind needs at least.
+        InvalidConfigError: sizes the base cannot do, or a checkpoint of another training.
+    """
+    completed = resident.base.completed(config)
+    _require_enough(completed, items)
+    _require_size(resident, completed)
+    data = data_sha256(items)
+    identity = _identity(resident, completed, data)
+    found = checkpoint.load_latest(run_dir / "checkpoint") if resume else None
+    if found is not None and found.identity != identity:
+        raise InvalidConfigError("The checkpoint belongs to another training: other settings, pictures or base; start anew.")
+    cache = FeatureCache(run_dir / "cache", resident)
+    rule = resident.base.profile.geometry
+    parts = RunParts(
+        resident=resident,
+        config=completed,
+        items=tuple(items),
+        reader=ItemReader(
+            cache=cache,
+            rule=rule,
+            options=tuple(sizes(completed.width, completed.height, rule)),
+            max_frames=completed.max_frames or rule.default_frames,
+            kind=completed.kind,
+            trigger=completed.trigger,
+        ),
+        texts=TextTable(cache),
+        data_sha256=data,
+        identity=identity,
+        run_dir=run_dir,
+        sink=sink,
+        cancel=cancel,
+        metrics=metrics,
+        render_preview=_Previews(resident, completed, run_dir, cancel, gives_way or NeverCancelled()),
+    )
+    return TrainingRun(parts, found)
+
+
+class _Previews:
+    """Renders the LoRA as it is, the way any clip is rendered, and draws the frames on one sheet."""
+
+    def __init__(self, resident: ResidentBase, config: TrainConfig, run_dir: Path, cancel: CancelToken, gives_way: CancelToken) -> None:
+        self._resident = resident
+        self._config = config
+        self._run_dir = run_dir
+        self._cancel = cancel
+        self._gives_way = gives_way
+
+    def __call__(self, step: int, lora: Path) -> Path | None:
+        """A PNG of the preview prompt with `lora`, or None when it gave way.
+
+        Raises:
+            JobCancelledError: the training itself was cancelled.
+        """
+        profile = self._resident.base.profile
+        geometry = Geometry(
+            width=self._config.width, height=self._config.height, num_frames=profile.geometry.default_frames, fps=profile.geometry.fps
+        )
+        sample = SampleConfig(prompt=self._config.preview_prompt, geometry=geometry, seed=self._config.preview_seed)
+        use = LoadedUse(lora, self._config.name, 1.0, self._config.trigger, self._config.kind)
+        sha256 = file_sha256(lora)
+        try:
+            clip = generate(self._resident, sample, [use], NullSink(), _Either(self._cancel, self._gives_way))
+        except JobCancelledError:
+            if self._cancel.cancelled():
+                raise
+            return None
+        finally:
+            AdapterStack(self._resident).forget(sha256)
+        image = self._run_dir / f"preview-{step:06d}.png"
+        contact_sheet(clip.frames, image)
+        return image
+
+
+class _Either:
+    """Cancelled when one of two tokens is."""
+
+    def __init__(self, one: CancelToken, other: CancelToken) -> None:
+        self._one, self._other = one, other
+
+    def cancelled(self) -> bool:
+        """True once either is."""
+        return self._one.cancelled() or self._other.cancelled()
+
+
+def _require_enough(config: TrainConfig, items: Sequence[LocalItem]) -> None:
+    minimum = DATASET_GUIDANCE[config.kind].minimum
+    if len(items) < minimum:
+        raise DatasetTooSmallError(f"A {config.kind} needs at least {minimum} pictures or clips, not {len(items)}; add some more.")
+
+
+def _require_size(resident: ResidentBase, config: TrainConfig) -> None:
+    unit = resident.base.profile.geometry.spatial_multiple
+    if config.width % unit or config.height % unit:
+        raise InvalidConfigError(
+            f"{resident.base.name} trains at sides that are multiples of {unit} pixels, not {config.width} x {config.height}."
+        )
+
+
+def _identity(resident: ResidentBase, config: TrainConfig, data: str) -> str:
+    """Hash of all that decides the trained weights."""
+    settings = config.model_dump(mode="json", exclude=_NOT_PART_OF_THE_RESULT)
+    return hashlib.sha256(json.dumps([settings, data, resident.fingerprint], sort_keys=True).encode()).hexdigest()
