@@ -46,6 +46,7 @@ class Reporter:
         self._seq = 0
         self._spool: deque[Event] = deque()
         self._progress: Progress | None = None
+        self._progress_at = 0.0  # monotonic time before which no other value is written
         self._news = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -110,12 +111,21 @@ class Reporter:
                 while self._spool and not self._lease.lost:
                     await self._book.emit(self._lease, self._spool[0])
                     self._spool.popleft()
-                progress, self._progress = self._progress, None
-                if progress is not None and not self._lease.lost:
-                    key = self._book.keys.progress(self._lease.job_id)
-                    await self._book.redis.set(key, progress.model_dump_json(), ex=wire.PROGRESS_EXPIRES_S)
-                    await asyncio.sleep(PROGRESS_EVERY_S)
+                await self._send_progress()
             except OUTAGE as error:
                 logger.warning("redis is away, %d events wait: %s", len(self._spool), error, extra={"job_id": self._lease.job_id})
                 self._news.set()
                 await asyncio.sleep(OUTAGE_PAUSE_S)
+
+    async def _send_progress(self) -> None:
+        """Write the latest value, at most every `PROGRESS_EVERY_S`; milestones never wait for it."""
+        if self._progress is None:
+            return
+        early_s = self._progress_at - time.monotonic()
+        if early_s > 0:
+            asyncio.get_running_loop().call_later(early_s, self._news.set)
+            return
+        progress, self._progress = self._progress, None
+        self._progress_at = time.monotonic() + PROGRESS_EVERY_S
+        key = self._book.keys.progress(self._lease.job_id)
+        await self._book.redis.set(key, progress.model_dump_json(), ex=wire.PROGRESS_EXPIRES_S)

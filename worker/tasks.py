@@ -131,6 +131,7 @@ class Tasks:
     async def _train(self, job: TrainLora, folder: Path, this: _Try) -> End:
         settings = self.settings
         reporter, store = this.reporter, self.store
+        this.counted = Phase.TRAINING
         media = await self._fetch(tuple(item.media for item in job.items), folder / "media", this)
         run_dir = folder / "run"
         resumed_at = await self.checkpoints.restore(job.job_id, run_dir / "checkpoint")
@@ -295,6 +296,7 @@ class _Try:
 
     lease: Lease
     reporter: Reporter
+    counted: Phase = Phase.DENOISING  # the phase whose steps are the job's own; a training also denoises, for its preview
     steps_done: int = 0
     cancelled: bool = False
     began: float = field(default_factory=time.monotonic)
@@ -306,7 +308,7 @@ class _Try:
 
     def advanced(self, progress: Progress) -> None:
         """Pass progress on."""
-        if progress.phase in (Phase.TRAINING, Phase.DENOISING):
+        if progress.phase is self.counted:
             self.steps_done = progress.step
         self.reporter.progress(progress)
 

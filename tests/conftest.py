@@ -1,0 +1,5 @@
+"""Fixtures every test may ask for; each lives with its area in tests/support."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.support.valkey", "tests.support.workers"]

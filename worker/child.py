@@ -1,0 +1,283 @@
+"""`python -m worker.child`: the process that holds the base in GPU memory, and the worker's only module with engine machinery in it.
+
+It loads the base once, then takes commands until it is told to leave. A training is a generator whose every `next()` is one small
+piece of work, so that a render that arrives never waits for more than one training step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from engine.config import SampleConfig, TrainConfig
+from engine.contracts.events import Phase, Progress
+from engine.contracts.geometry import Geometry
+from engine.contracts.jobs import TrainLora
+from engine.errors import EngineError, JobCancelledError
+from engine.model.adapters import LoadedUse
+from engine.model.bases import get_base
+from engine.model.loader import ResidentBase, load_base
+from engine.ports import NullMetrics
+from engine.sample.generate import RenderedClip, generate
+from engine.sample.video import contact_sheet, write_mp4
+from engine.train.recipe import LocalItem, build_run
+from engine.train.run import TrainedLora, TrainingRun
+from worker import pipe
+from worker.child_link import ChildCommand, Link
+from worker.failures import code_of, describe
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_MAX_BYTES = 8 * 1024 * 1024
+PREVIEW_SEED = 7
+PROGRESS_EVERY_S = 0.2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Load the base, say so, and serve. Exit codes: 0 told to leave, 3 the base can't be loaded."""
+    parser = argparse.ArgumentParser(description="GPU child of a Callsheet worker; started by it, not by hand.")
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--parent", type=int, required=True)
+    args = parser.parse_args(argv)
+    link = Link(args.parent)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    began = time.monotonic()
+    try:
+        resident = load_base(get_base(args.base), args.device)
+    except (EngineError, OSError, RuntimeError) as error:
+        link.send(pipe.StartFailed(code=code_of(error), detail=describe(error)))
+        return 3
+    link.send(pipe.Ready(base=args.base, device=str(resident.device), loading_s=round(time.monotonic() - began, 3)))
+    Child(resident, link).serve()
+    return 0
+
+
+class JobLink:
+    """One job's voice: the engine's event sink and cancel token, spoken over the pipe."""
+
+    def __init__(self, link: Link, job_id: str, outbox: Path, counted: Phase) -> None:
+        self.job_id = job_id
+        self._counted = counted
+        self.steps_done = 0
+        self.suspending = False
+        self._link = link
+        self._outbox = outbox
+        self._silent_until = 0.0
+        self._phase: Phase | None = None
+
+    def progress(
+        self, phase: Phase, step: int, total_steps: int, *, seconds_per_step: float | None = None, loss: float | None = None
+    ) -> None:
+        """Send it, a few times a second at most; a new phase and its last step are always sent."""
+        if phase is self._counted:
+            self.steps_done = step
+        now = time.monotonic()
+        if phase is self._phase and step < total_steps and now < self._silent_until:
+            return
+        self._silent_until, self._phase = now + PROGRESS_EVERY_S, phase
+        progress = Progress(
+            job_id=self.job_id, phase=phase, step=step, total_steps=total_steps, seconds_per_step=seconds_per_step, loss=loss
+        )
+        self._link.send(pipe.Advanced(job_id=self.job_id, progress=progress))
+
+    def preview(self, step: int, image: Path) -> None:
+        """Hand the picture over."""
+        self._link.send(pipe.PreviewMade(job_id=self.job_id, step=step, image=self._handed_over(step, (image,))[0]))
+
+    def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
+        """Hand the files over; the run may replace its own copies while these are still being uploaded."""
+        self._link.send(pipe.CheckpointMade(job_id=self.job_id, step=step, files=self._handed_over(step, files)))
+
+    def cancelled(self) -> bool:
+        """True once the parent asked to stop this job."""
+        return self._link.cancelled(self.job_id)
+
+    def _handed_over(self, step: int, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        # Hard links: a writer that replaces its file atomically leaves ours untouched, and nothing is copied.
+        folder = self._outbox / f"{step:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        links = tuple(folder / path.name for path in files)
+        for path, link in zip(files, links, strict=True):
+            link.unlink(missing_ok=True)
+            link.hardlink_to(path)
+        return links
+
+
+class Child:
+    """One resident base at work for two lanes: at most one training, and renders in the order they came."""
+
+    def __init__(self, resident: ResidentBase, link: Link) -> None:
+        self.resident = resident
+        self.link = link
+        self.renders: deque[pipe.StartRender] = deque()
+        self.training: Iterator[None] | None = None
+        self.training_link: JobLink | None = None
+        self.leaving = False
+        self._at_work = ""
+
+    def serve(self) -> None:
+        """Take commands; if a render waits, render it; if a training runs, do its next step. Until told to leave."""
+        while not self.leaving:
+            idle = self.training is None and not self.renders
+            for command in self.link.take(wait=idle):
+                self._accept(command)
+            if self.renders:
+                self._render(self.renders.popleft())
+            if self.training is not None:
+                self._advance(self.training)
+
+    def _accept(self, command: ChildCommand) -> None:
+        match command:
+            case pipe.StartRender():
+                self.renders.append(command)
+            case pipe.StartTraining():
+                self.training_link = JobLink(self.link, command.job.job_id, command.run_dir / "outbox", Phase.TRAINING)
+                self.training = self._train(command, self.training_link)
+            case pipe.SuspendWork():
+                if self.training_link is not None and self.training_link.job_id == command.job_id:
+                    self.training_link.suspending = True
+            case pipe.CancelWork():
+                pass  # the link knows; whoever runs the job asks it between steps
+            case pipe.Shutdown():
+                self.leaving = True
+
+    def _advance(self, training: Iterator[None]) -> None:
+        """One piece of the training."""
+        assert self.training_link is not None
+        going_on = False
+        with self._reporting(self.training_link):
+            for _ in training:
+                going_on = True
+                break
+        if not going_on:
+            self.training = self.training_link = None
+
+    def _train(self, command: pipe.StartTraining, job_link: JobLink) -> Iterator[None]:
+        """One training, piece by piece; what it holds of the base is given back before its preview is rendered."""
+        job = command.job
+        run = self._build_run(command, job_link)
+        with contextlib.closing(run):
+            self.link.send(pipe.Began(job_id=job.job_id, total_steps=run.total_steps))
+            last_saved_at, last_saved_step = time.monotonic(), run.steps_done
+            while not run.finished:
+                yield
+                run.step()
+                step = run.steps_done
+                by_steps = command.checkpoint_every_steps and step - last_saved_step >= command.checkpoint_every_steps
+                by_time = time.monotonic() - last_saved_at >= command.checkpoint_every_s
+                if step > last_saved_step and (by_steps or by_time or job_link.suspending):
+                    run.save_checkpoint()
+                    last_saved_at, last_saved_step = time.monotonic(), step
+                if job_link.suspending:
+                    self.link.send(pipe.WorkSuspended(job_id=job.job_id, steps_done=step))
+                    return
+            yield
+            trained = run.finish()
+        yield
+        preview = self._preview(job, trained, job_link)
+        self._write_and_tell(command, trained, preview)
+
+    def _build_run(self, command: pipe.StartTraining, job_link: JobLink) -> TrainingRun:
+        job = command.job
+        config = TrainConfig.from_job(job, preview_every=command.preview_every_steps)
+        items = [
+            LocalItem(path=path, media_type=item.media.media_type, filename=item.filename, caption=item.caption)
+            for item, path in zip(job.items, command.media, strict=True)
+        ]
+        return build_run(self.resident, config, items, command.run_dir, job_link, job_link, NullMetrics(), resume=command.resume)
+
+    def _preview(self, job: TrainLora, trained: TrainedLora, job_link: JobLink) -> RenderedClip:
+        """The clip that shows what was learned: the preview prompt with the new file at full weight."""
+        rule = self.resident.profile.geometry
+        width, height = next(iter(rule.aspects.values()))
+        config = SampleConfig(
+            prompt=job.preview_prompt,
+            geometry=Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps),
+            seed=PREVIEW_SEED,
+        )
+        use = LoadedUse(path=trained.path, name=job.name, weight=1.0, trigger=job.trigger, kind=job.lora_kind)
+        return generate(self.resident, config, [use], job_link, job_link)
+
+    def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
+        clip, poster = command.run_dir / "preview.mp4", command.run_dir / "poster.png"
+        write_mp4(preview, clip, max_bytes=PREVIEW_MAX_BYTES, min_side=self.resident.profile.posted_min_side)
+        contact_sheet(preview.frames, poster)
+        self.link.send(
+            pipe.Trained(
+                job_id=command.job.job_id,
+                lora=trained.path,
+                manifest=trained.manifest,
+                preview=clip,
+                poster=poster,
+                loss_curve=trained.loss_curve_png,
+                steps=trained.manifest.steps,
+            )
+        )
+
+    def _render(self, command: pipe.StartRender) -> None:
+        """One clip, from prompt to files."""
+        job = command.job
+        job_link = JobLink(self.link, job.job_id, command.out_dir, Phase.DENOISING)
+        with self._reporting(job_link):
+            self.link.send(pipe.Began(job_id=job.job_id, total_steps=self.resident.profile.sampling_steps))
+            config = SampleConfig(
+                prompt=job.prompt, negative_prompt=job.negative_prompt, geometry=job.geometry, seed=job.seed, image=command.image
+            )
+            uses = [
+                LoadedUse(path=path, name=use.name, weight=use.weight, trigger=use.trigger, kind=use.kind)
+                for use, path in zip(job.adapters, command.adapters, strict=True)
+            ]
+            clip = generate(self.resident, config, uses, job_link, job_link)
+            path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
+            written = write_mp4(clip, path, max_bytes=job.max_bytes, min_side=self.resident.profile.posted_min_side)
+            contact_sheet(clip.frames, poster)
+            self.link.send(
+                pipe.Rendered(
+                    job_id=job.job_id,
+                    clip=path,
+                    poster=poster,
+                    geometry=clip.geometry,
+                    posted_width=written.width,
+                    posted_height=written.height,
+                    seed=clip.seed,
+                )
+            )
+
+    @contextlib.contextmanager
+    def _reporting(self, job_link: JobLink) -> Iterator[None]:
+        """Say whose turn it is; turn whatever goes wrong in the body into the job's ending, so that the other lane goes on."""
+        if self._at_work != job_link.job_id:
+            self._at_work = job_link.job_id
+            self.link.send(pipe.AtWork(job_id=job_link.job_id))
+        failed = False
+        try:
+            yield
+        except JobCancelledError:
+            self.link.send(pipe.WorkCancelled(job_id=job_link.job_id, steps_done=job_link.steps_done))
+        except Exception as error:
+            failed = True
+            logger.exception("job %s failed", job_link.job_id)
+            code, detail = code_of(error), describe(error)
+            self.link.send(pipe.WorkFailed(job_id=job_link.job_id, code=code, detail=detail, steps_done=job_link.steps_done))
+        if failed:  # not in the handler, where the traceback still holds the tensors
+            _release_memory()
+
+
+def _release_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
