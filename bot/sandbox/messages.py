@@ -14,7 +14,8 @@ from bot.sandbox.errors import ApiError, invalid_form, missing_access, missing_p
 from bot.sandbox.gateway import INTENT_DIRECT_MESSAGES, INTENT_GUILD_MESSAGES, INTENT_MESSAGE_CONTENT, Gateway
 from bot.sandbox.limits import message_problems
 from bot.sandbox.payloads import message_json
-from bot.sandbox.world import Attachment, Channel, ChannelType, Message, MessageFlag, Permission, User, walk_components
+from bot.sandbox.permissions import Permission
+from bot.sandbox.world import Attachment, Channel, ChannelType, Message, MessageFlag, User, walk_components
 
 Json = dict[str, Any]
 

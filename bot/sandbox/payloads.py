@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.world import (
-    ALL_PERMISSIONS,
-    Attachment,
-    Channel,
-    ChannelType,
-    Entitlement,
-    Guild,
-    Member,
-    Message,
-    MessageFlag,
-    Role,
-    Sku,
-    User,
-    World,
-)
+from bot.sandbox.permissions import ALL_PERMISSIONS
+from bot.sandbox.world import Attachment, Channel, ChannelType, Entitlement, Guild, Member, Message, MessageFlag, Role, Sku, User, World
 
 Json = dict[str, Any]
 

@@ -14,7 +14,8 @@ from bot.sandbox.errors import ClientRefusedError, ScenarioError
 from bot.sandbox.interactions import ACK_DEADLINE_S, Interaction, Interactions, Kind
 from bot.sandbox.messages import Body, Messages, Upload
 from bot.sandbox.payloads import attachment_json
-from bot.sandbox.world import Attachment, Channel, Message, Permission, User, walk_components
+from bot.sandbox.permissions import Permission
+from bot.sandbox.world import Attachment, Channel, Message, User, walk_components
 
 REFUSAL_COLOUR = 0xC0392B
 """Accent colour of every card that refuses something; the bot's `bot/ui/cards.py` uses the same value."""

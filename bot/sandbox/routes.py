@@ -22,7 +22,8 @@ from bot.sandbox.payloads import (
     sku_json,
     user_json,
 )
-from bot.sandbox.world import ChannelType, Entitlement, Guild, Permission, World
+from bot.sandbox.permissions import Permission
+from bot.sandbox.world import ChannelType, Entitlement, Guild, World
 
 Handler = Callable[..., Any]
 

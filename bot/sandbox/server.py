@@ -29,9 +29,10 @@ from bot.sandbox.messages import Messages
 from bot.sandbox.openapi import OpenApi, find_description
 from bot.sandbox.payloads import channel_json, entitlement_json, guild_json
 from bot.sandbox.people import Person
+from bot.sandbox.permissions import Permission
 from bot.sandbox.rest import API, MAX_REQUEST_BYTES, Rest
 from bot.sandbox.routes import Routes
-from bot.sandbox.world import Channel, ChannelType, Entitlement, Guild, Member, Message, Overwrite, Permission, Role, Sku, World
+from bot.sandbox.world import Channel, ChannelType, Entitlement, Guild, Member, Message, Overwrite, Role, Sku, World
 
 HOSTS = ("discord.com", "gateway.discord.gg", "cdn.discordapp.com", "media.discordapp.net")
 TOKEN = "sandbox.bot.token"  # noqa: S105  opens nothing but this server

@@ -1,0 +1,107 @@
+"""Files of a scenario: paths, folders and zips relative to it, and pictures rendered on the spot."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.sandbox.errors import ScenarioError
+from bot.sandbox.processes import ROOT
+from bot.sandbox.scenario import Files, Generated, Render, Source
+
+RENDER_TIMEOUT_S = 60.0
+FILES_PER_FORM = 10
+
+
+class Attachments:
+    """Resolves `attach` entries; rendered pictures go below `folder`."""
+
+    def __init__(self, scenario_folder: Path, folder: Path) -> None:
+        self._scenario_folder = scenario_folder
+        self._folder = folder
+
+    async def paths(self, files: Files) -> list[Path]:
+        """Every file meant, in order; a folder stands for its files by name.
+
+        Raises:
+            ScenarioError: one is not there.
+        """
+        found: list[Path] = []
+        for source in files if isinstance(files, list) else [files]:
+            found += await self._expanded(source)
+        return found
+
+    async def _expanded(self, source: Source) -> list[Path]:
+        if isinstance(source, Generated):
+            return await self._rendered(source.render)
+        path = (self._scenario_folder / source).resolve()
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+            if not inside:
+                raise ScenarioError(f"the folder {source} is empty")
+            return inside
+        if not path.is_file():
+            raise ScenarioError(f"there is no file {source}")
+        return [path]
+
+    async def _rendered(self, render: Render) -> list[Path]:
+        """Pictures of the procedural world, made by a process so that nothing of the engine is loaded here."""
+        name = render.character or render.style or "world"
+        key = hashlib.sha256(render.model_dump_json().encode()).hexdigest()[:8]
+        folder = self._folder / f"{name}-{key}"
+        if not folder.is_dir():
+            arguments = ["--count", str(render.count), "--seed", str(render.seed), "--out", str(folder)]
+            for flag, value in (("--character", render.character), ("--style", render.style)):
+                if value is not None:
+                    arguments += [flag, value]
+            if render.media == "mp4":
+                arguments.append("--clips")
+            await _run([sys.executable, "-m", "engine.tiny.world", "render", *arguments])
+        return sorted(p for p in folder.iterdir() if p.suffix != ".txt")
+
+
+async def _run(command: Sequence[str]) -> None:
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    try:
+        async with asyncio.timeout(RENDER_TIMEOUT_S):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise ScenarioError(f"{' '.join(command[1:])} took longer than {RENDER_TIMEOUT_S:g} s") from None
+    if process.returncode:
+        lines = output.decode(errors="replace").strip().splitlines()
+        raise ScenarioError(f"{' '.join(command[1:])} failed: {lines[-1] if lines else 'no output'}")
+
+
+def fill_options(command: Mapping[str, Any], attach: Mapping[str, Sequence[Path]]) -> tuple[dict[str, Path], list[Path]]:
+    """Spread files over a command's attachment options: (option -> file, files left for forms).
+
+    A key that is an option takes one file; `images` fills `image1`, `image2`, …; a zip goes to the option called zip.
+
+    Raises:
+        ScenarioError: the command has no place for them.
+    """
+    options = [o["name"] for o in command.get("options") or [] if o["type"] == 11]
+    filled: dict[str, Path] = {}
+    left: list[Path] = []
+    for key, paths in attach.items():
+        if key in options and len(paths) == 1:
+            filled[key] = paths[0]
+            continue
+        numbered = [o for o in options if re.fullmatch(rf"{re.escape(key.removesuffix('s'))}_?\d+", o)]
+        places = [o for o in (numbered or options) if o not in filled and "zip" not in o]
+        if not options:
+            raise ScenarioError(f"/{command['name']} takes no files")
+        for path in paths:
+            if path.suffix.lower() == ".zip" and "zip" in options and "zip" not in filled:
+                filled["zip"] = path
+            elif places:
+                filled[places.pop(0)] = path
+            else:
+                left.append(path)
+    return filled, left

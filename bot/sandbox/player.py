@@ -1,0 +1,378 @@
+"""Plays a scenario: people act on the loopback Discord, the real bot and worker answer, every step is checked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.sandbox.attachments import FILES_PER_FORM, Attachments, fill_options
+from bot.sandbox.errors import ApiError, ClientRefusedError, SandboxError, ScenarioError
+from bot.sandbox.people import Outcome, Person, find_button
+from bot.sandbox.processes import ProcessDiedError, Stack
+from bot.sandbox.records import Records, Row
+from bot.sandbox.scenario import (
+    AdvanceClockStep,
+    AnyStep,
+    AutocompleteStep,
+    CommandStep,
+    DeleteChannelStep,
+    DropStep,
+    Expect,
+    FaultStep,
+    GrantStep,
+    KillStep,
+    PressStep,
+    RestartStep,
+    SayStep,
+    Scenario,
+    StopRedisStep,
+    TogetherStep,
+    WaitStep,
+)
+from bot.sandbox.server import LoopbackDiscord
+from bot.sandbox.world import Message
+
+START_BUTTON, ADD_BUTTON = "start", "add"
+WARNED_LABEL = "anyway"
+DELIVERY_S = 60.0
+_TERMINAL = ("succeeded", "failed", "cancelled")
+
+
+class StepFailedError(SandboxError):
+    """A step did not come out as the scenario says."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One step that was played, for the transcript."""
+
+    title: str
+    note: str | None
+    at: float
+    seconds: float
+    result: str
+    failure: str | None
+
+
+Report = Callable[[Played], None]
+
+
+class Player:
+    """Plays the steps of one scenario; `played` has every one with its outcome."""
+
+    def __init__(self, scenario: Scenario, discord: LoopbackDiscord, stack: Stack, folder: Path) -> None:
+        self._scenario = scenario
+        self._discord = discord
+        self._stack = stack
+        self._records = Records(stack.database)
+        self._attachments = Attachments(scenario.folder, folder)
+        self._replies: dict[str, Outcome] = {}  # by person
+        self._taken: set[int] = set()  # messages that a wait has claimed
+        self._since = 0  # message id: waits look after it
+        self._waited = True
+        self.played: list[Played] = []
+
+    async def play(self, before: Callable[[str], None], after: Report) -> None:
+        """Play everything; a failed step does not stop the rest, a dead process does."""
+        for step in self._scenario.steps:
+            title = describe(step)
+            before(title)
+            at, began = self._discord.clock.now(), time.monotonic()
+            failure: str | None = None
+            result = ""
+            died = False
+            try:
+                result = await self._play(step)
+            except ProcessDiedError as error:
+                failure, died = str(error), True
+            except (SandboxError, ApiError, TimeoutError) as error:
+                failure = str(error)
+            played = Played(title, step.note, at, time.monotonic() - began, result, failure)
+            self.played.append(played)
+            after(played)
+            if died:
+                return
+
+    @property
+    def failures(self) -> list[str]:
+        """One line per step that was not met."""
+        return [f"step {n} ({p.title}): {p.failure}" for n, p in enumerate(self.played, 1) if p.failure is not None]
+
+    async def _play(self, step: AnyStep) -> str:
+        match step:
+            case CommandStep() | PressStep() | AutocompleteStep() | SayStep():
+                return await self._act(step)
+            case WaitStep():
+                self._waited = True
+                return await (self._wait_job(step) if step.wait_for == "job" else self._wait_message(step))
+            case TogetherStep():
+                return "; ".join(await asyncio.gather(*(self._play(inner) for inner in step.together)))
+            case StopRedisStep():
+                return await self._outage(step)
+            case RestartStep() | KillStep():
+                return await self._process(step)
+            case AdvanceClockStep():
+                self._discord.clock.advance(minutes=step.advance_clock.minutes)
+                return f"it is now {self._discord.clock.iso()[11:16]} UTC"
+            case GrantStep():
+                self._discord.grant(step.grant.to, step.grant.sku, for_guild=step.grant.for_guild)
+            case DeleteChannelStep():
+                self._discord.delete_channel(step.delete_channel)
+            case FaultStep():
+                self._discord.fault(**step.fault.model_dump())
+            case DropStep():
+                self._discord.gateway.drop()
+        return ""
+
+    # -- people act ---------------------------------------------------------------------------------------------------
+
+    async def _act(self, step: CommandStep | PressStep | AutocompleteStep | SayStep) -> str:
+        person = self._discord.user(step.who)
+        if self._waited:  # a run of actions shares one point from which waits look for messages
+            self._since, self._waited = self._discord.world.ids.next(), False
+        if isinstance(step, SayStep):
+            person.say(step.say, await self._attachments.paths(step.attach) if step.attach else (), channel=step.where)
+            return ""
+        if isinstance(step, AutocompleteStep):
+            outcome = await person.autocomplete(step.autocomplete, step.option, step.text, step.options, channel=step.where)
+            if outcome.failed:
+                raise StepFailedError("no choices within 3 s")
+            offered = [str(choice["value"]) for choice in outcome.choices]
+            missing = [wanted for wanted in step.offers if wanted not in offered]
+            if missing:
+                raise StepFailedError(f"{', '.join(missing)} not offered; offered: {', '.join(offered) or 'nothing'}")
+            return ", ".join(offered) or "nothing to offer"
+        try:
+            if isinstance(step, PressStep):
+                outcome = await person.press(self._target(step, person), step.press)
+                refused = outcome.refused
+            else:
+                outcome, refused = await self._command(step, person)
+        except ClientRefusedError as error:
+            if step.expect == "refused":
+                return f"their client refused: {error}"
+            raise StepFailedError(f"their client refused: {error}") from None
+        self._replies[person.name] = outcome
+        return self._judge(outcome, refused, step.expect, step.says)
+
+    def _judge(self, outcome: Outcome, refused: bool, expect: Expect | None, says: str | None) -> str:
+        if outcome.failed:
+            raise StepFailedError("the application did not respond within 3 s")
+        shown = outcome.text or (outcome.reply.text if outcome.interaction.source is not None else "")
+        if refused != (expect == "refused"):
+            raise StepFailedError(f"{'refused' if refused else 'accepted'}: {_short(shown)}")
+        if says is not None and says.casefold() not in shown.casefold():
+            raise StepFailedError(f"the answer does not say {says!r}: {_short(shown)}")
+        ack = "" if outcome.ack_ms is None else f" · ack {outcome.ack_ms:.0f} ms"
+        return f"{'refused' if refused else 'ok'}: {_short(shown)}{ack}"
+
+    async def _command(self, step: CommandStep, person: Person) -> tuple[Outcome, bool]:
+        """A command with its files; a data set that it opens is filled up and started as a person would."""
+        command = next((c for c in self._discord.commands if c["name"] == step.command.split()[0]), {"name": step.command, "options": []})
+        attach = step.attach if isinstance(step.attach, dict) else {} if step.attach is None else {"images": step.attach}
+        files = {key: await self._attachments.paths(value) for key, value in attach.items()}
+        filled, left = fill_options(command, files) if files else ({}, [])
+        outcome = await person.command(step.command, {**step.options, **filled}, channel=step.where)
+        if outcome.failed or outcome.refused:
+            return outcome, outcome.refused
+        while left:
+            card = outcome.reply
+            if find_button(card, ADD_BUTTON) is None:
+                raise ScenarioError(f"/{step.command} has no place for {len(left)} more files")
+            batch, left = left[:FILES_PER_FORM], left[FILES_PER_FORM:]
+            opened = await person.press(card, ADD_BUTTON)
+            if opened.modal is None:
+                return opened, opened.refused
+            field = next(c["component"]["custom_id"] for c in opened.modal["components"] if c.get("component", {}).get("type") == 19)
+            added = await person.submit_modal(opened, {field: batch})
+            if added.failed or added.refused:
+                return added, added.refused
+            outcome = added if find_button(added.reply, START_BUTTON) is not None else outcome
+        card = outcome.reply
+        if find_button(card, ADD_BUTTON) is None and find_button(card, START_BUTTON) is None:
+            return outcome, False
+        start = find_button(card, START_BUTTON)
+        if step.expect == "refused":
+            return outcome, start is None or bool(start.get("disabled")) or WARNED_LABEL in str(start.get("label")).lower()
+        if start is None:
+            return outcome, True
+        started = await person.press(card, START_BUTTON)
+        return started, started.refused
+
+    def _target(self, step: PressStep, person: Person) -> Message:
+        """The message whose button is pressed.
+
+        Raises:
+            ScenarioError: there is none.
+        """
+        seen = list(reversed(person.sees(step.where)))
+        if step.on == "last_reply":
+            outcome = self._replies.get(person.name)
+            if outcome is None:
+                raise ScenarioError(f"{person.name} has had no answer yet")
+            return outcome.reply
+        public = [m for m in seen if m.only_for is None and m.author.bot]
+        if step.on == "last_video":
+            found = next((m for m in public if m.has_video), None)
+        else:
+            cards = [m for m in public if m.buttons and not m.has_video]
+            found = next((m for m in cards if find_button(m, step.press)), cards[0] if cards else None)
+        if found is None:
+            raise ScenarioError(f"there is no {step.on.replace('_', ' ')} in #{step.where}")
+        return found
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    async def _wait_job(self, step: WaitStep) -> str:
+        """Until the job has the status and, when it is over, its messages are out.
+
+        Raises:
+            StepFailedError: it ended otherwise.
+            TimeoutError: it took too long.
+        """
+        deadline = asyncio.get_running_loop().time() + step.within_s
+        job: Row | None = None
+        while True:
+            self._check_processes()
+            job = self._records.job(job["job_id"]) if job is not None else self._newest_job(step)
+            status = None if job is None else job["status"]
+            if job is not None and status == step.status:
+                break
+            if job is not None and status in _TERMINAL:
+                raise StepFailedError(f"the job is {status}: {job['failure'] or ''} {job['failure_detail'] or ''}".strip())
+            if asyncio.get_running_loop().time() > deadline:
+                where = "there is no such job" if job is None else f"it is {status}, step {job['steps_done']} of {job['total_steps']}"
+                raise TimeoutError(f"not {step.status} within {step.within_s:g} s: {where}")
+            await asyncio.sleep(0.1)
+        delivered_by = asyncio.get_running_loop().time() + DELIVERY_S
+        while status in _TERMINAL and self._records.undelivered(job["job_id"]):
+            self._check_processes()
+            if asyncio.get_running_loop().time() > delivered_by:
+                raise TimeoutError(f"its result was not posted within {DELIVERY_S:g} s")
+            await asyncio.sleep(0.1)
+        took = "" if not job["finished_at"] or not job["started_at"] else f" after {job['finished_at'] - job['started_at']:.1f} s"
+        return f"{job['kind']} {status}{took}"
+
+    def _newest_job(self, step: WaitStep) -> Row | None:
+        owner = None if step.of is None else self._discord.user(step.of).account.id
+        jobs = [j for j in self._records.jobs(owner) if step.name is None or j["request"].get("name") == step.name]
+        return jobs[-1] if jobs else None
+
+    async def _wait_message(self, step: WaitStep) -> str:
+        deadline = asyncio.get_running_loop().time() + step.within_s
+        pinged = None if step.of is None else self._discord.user(step.of).account.id
+
+        def look() -> Message | None:
+            for message in self._discord.messages(step.where):
+                new = message.id > self._since and message.id not in self._taken and message.author.bot and not message.loading
+                if new and _fits(message, step) and (pinged is None or pinged in message.pinged or f"<@{pinged}>" in message.text):
+                    return message
+            return None
+
+        while True:
+            self._check_processes()
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise TimeoutError(f"no message with {step.with_ or 'anything'} in #{step.where} within {step.within_s:g} s")
+            try:
+                found: Message = await self._discord.until(look, min(1.0, left_s), "a message")
+                break
+            except TimeoutError:
+                continue
+        self._taken.add(found.id)
+        return _short(found.text) or "a message without text"
+
+    def _check_processes(self) -> None:
+        for process in (self._stack.bot, self._stack.worker):
+            if process is not None:
+                process.check()
+
+    # -- trouble ------------------------------------------------------------------------------------------------------
+
+    async def _process(self, step: RestartStep | KillStep) -> str:
+        name = step.restart if isinstance(step, RestartStep) else step.kill
+        process = self._stack.bot if name == "bot" else self._stack.worker
+        if process is None:
+            raise ScenarioError(f"no {name} runs")
+        if isinstance(step, RestartStep):
+            code = await process.stop()
+        else:
+            code = await process.kill()
+            if step.again_after_s is None:
+                if name == "bot":
+                    self._stack.bot = None
+                else:
+                    self._stack.worker = None
+                return f"exit code {code}"
+            await asyncio.sleep(step.again_after_s)
+        if name == "bot":
+            await self._discord.until(lambda: not self._discord.gateway.live_sessions, 10, "the bot's goodbye")
+            await self._stack.start_bot()
+            await self._stack.bot_ready()
+        else:
+            await self._stack.start_worker()
+        return f"exit code {code}, started again"
+
+    async def _outage(self, step: StopRedisStep) -> str:
+        await self._stack.stop_redis()
+        began = time.monotonic()
+        results = [await self._play(inner) for inner in step.meanwhile]
+        await asyncio.sleep(max(0.0, step.stop_redis.for_s - (time.monotonic() - began)))
+        await self._stack.start_redis()
+        return "; ".join(results)
+
+
+def _fits(message: Message, step: WaitStep) -> bool:
+    if step.says is not None and step.says.casefold() not in message.text.casefold():
+        return False
+    if step.with_ == "video":
+        return message.has_video
+    if step.with_ == "picture":
+        return any(a.content_type.startswith("image/") for a in message.attachments)
+    if step.with_ == "buttons":
+        return bool(message.buttons)
+    return True
+
+
+def _short(text: str, length: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def describe(step: AnyStep) -> str:
+    """A step in one line."""
+    match step:
+        case CommandStep():
+            given = " ".join(f"{key}:{value}" for key, value in step.options.items())
+            return f"{step.who} /{step.command} {_short(given, 80)}".rstrip()
+        case PressStep():
+            return f"{step.who} presses {step.press} on {step.on.replace('_', ' ')}"
+        case AutocompleteStep():
+            return f"{step.who} types /{step.autocomplete} {step.option}:{step.text}"
+        case SayStep():
+            return f"{step.who} says {_short(step.say, 60)!r}"
+        case WaitStep():
+            if step.wait_for == "job":
+                return f"wait for {step.name or 'the newest job'}{f' of {step.of}' if step.of else ''}: {step.status}"
+            return f"wait for a message{f' with {step.with_}' if step.with_ else ''} in #{step.where}{f' for {step.of}' if step.of else ''}"
+        case RestartStep():
+            return f"restart the {step.restart}"
+        case KillStep():
+            return f"kill the {step.kill}"
+        case StopRedisStep():
+            return f"Redis is down for {step.stop_redis.for_s:g} s"
+        case AdvanceClockStep():
+            return f"{step.advance_clock.minutes:g} minutes pass"
+        case GrantStep():
+            return f"{step.grant.to} buys {step.grant.sku}"
+        case DeleteChannelStep():
+            return f"#{step.delete_channel} is deleted"
+        case FaultStep():
+            return f"fault: {step.fault.route} answers {step.fault.status}"
+        case DropStep():
+            return "the gateway connection is cut"
+        case TogetherStep():
+            return " + ".join(describe(inner) for inner in step.together)
