@@ -76,12 +76,15 @@ class CallsheetClient(discord.Client):
     def __init__(self, settings: BotSettings, services: Services) -> None:
         intents = discord.Intents.none()
         intents.guilds = True  # channels, threads and boost level; nothing privileged
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody speaks here, so nobody needs those warnings
         super().__init__(
             intents=intents,
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
             connector=build_connector(settings),
             chunk_guilds_at_startup=False,
+            # all guilds of a loopback Discord come at once
+            guild_ready_timeout=2.0 if settings.discord_endpoint is None else 0.05,
         )
         self._settings = settings
         self._downloads = aiohttp.ClientSession(connector=build_connector(settings), cookie_jar=aiohttp.DummyCookieJar())

@@ -11,6 +11,7 @@ from bot.services.loras import Lora
 from bot.services.quotas import QuotaStatus
 from bot.storage.loras import LoraState
 from bot.ui import format as fmt
+from bot.ui import text
 from bot.ui.cards import INFO_COLOUR, Card
 from engine.contracts.bases import BaseProfile
 from engine.contracts.geometry import Geometry
@@ -57,7 +58,10 @@ def quota(status: QuotaStatus, profile: BaseProfile) -> Card:
     )
     defaults = profile.training[LoraKind.CHARACTER]
     training = profile.training_units(defaults, defaults.steps)
-    buys = f"Enough for {fmt.count(status.left // clip, 'clip')} or {fmt.count(status.left // training, 'training')}."
+    affordable = [fmt.count(status.left // clip, "clip")] + (
+        [fmt.count(status.left // training, "training")] if status.left >= training else []
+    )
+    buys = f"Enough for {text.either(affordable)}."
     return (
         Card(INFO_COLOUR)
         .say("### Your units today", f"{fmt.bar(spent, status.limit, 16)} **{status.left:,}** of {status.limit:,} left")

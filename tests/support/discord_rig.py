@@ -1,0 +1,398 @@
+"""The real client on a loopback Discord with fakes of our own services behind it: what people see, without Redis, SQLite or a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from bot.client import CallsheetClient
+from bot.config import BotSettings
+from bot.errors import Refusal, RefusalCode
+from bot.media import MediaError
+from bot.outbox import Outbox
+from bot.sandbox.server import GuildSpec, LoopbackDiscord
+from bot.services.app import Services
+from bot.services.cards import Card
+from bot.services.datasets import DatasetReport
+from bot.services.jobs import GenerationRequest, JobView, SubmittedJob
+from bot.services.loras import Choice, Lora
+from bot.services.posts import Post, PostKind
+from bot.services.quotas import QuotaStatus
+from bot.services.values import Actor, IncomingFile, JobPlace
+from bot.status_cards import StatusCards
+from bot.storage.datasets import DatasetState
+from bot.storage.jobs import JobRecord
+from engine.contracts.model import StoredObject
+from engine.contracts.status import JobStatus
+from engine.errors import StoreUnavailableError
+from tests.support import discord_values as values
+
+
+def job_id(number: int) -> str:
+    """The `number`th job id."""
+    return f"01JD{number:022d}"
+
+
+class FakeDatasets:
+    """One draft at a time; keeps the bytes it was given."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        self.draft = values.dataset(items=0)
+        self.refuse: Exception | None = None
+
+    async def open(self, owner: Actor, *, name: str, kind: Any, trigger: str | None, files: Sequence[IncomingFile]) -> DatasetReport:
+        """Take the files."""
+        if self.refuse is not None:
+            raise self.refuse
+        if not files:
+            raise Refusal(RefusalCode.NO_ATTACHMENT)
+        self.draft = values.dataset(owner_id=owner.user_id, name=name, kind=kind, trigger=trigger, items=0)
+        return self._grow(files)
+
+    async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
+        """Take more."""
+        await self.get(dataset_id, actor)
+        return self._grow(files)
+
+    async def get(self, dataset_id: str, actor: Actor) -> Any:
+        """The draft, for its owner."""
+        if dataset_id != self.draft.dataset_id:
+            raise Refusal(RefusalCode.DATASET_UNKNOWN)
+        if actor.user_id != self.draft.owner_id:
+            raise Refusal(RefusalCode.NOT_OWNER)
+        return self.draft
+
+    async def discard(self, dataset_id: str, actor: Actor) -> None:
+        """Drop it."""
+        await self.get(dataset_id, actor)
+        self.draft = replace(self.draft, state=DatasetState.DISCARDED)
+
+    def _grow(self, files: Sequence[IncomingFile]) -> DatasetReport:
+        self.received += [(file.filename, file.path.read_bytes()) for file in files]
+        self.draft = replace(self.draft, items=len(self.received))
+        verdicts = tuple(values.verdict(file.filename) for file in files)
+        return DatasetReport(self.draft, verdicts, values.plan(len(self.received)))
+
+
+class FakeJobs:
+    """Jobs in a dict; a repeated interaction id returns the first job."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, JobRecord] = {}
+        self.requests: list[GenerationRequest] = []
+        self.pictures: list[bytes] = []
+        self.refuse: Exception | None = None
+
+    def put(self, record: JobRecord) -> JobRecord:
+        """Insert or replace a row."""
+        self.rows[record.job_id] = record
+        return record
+
+    def _new(self, job: Any, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        for row in self.rows.values():
+            if row.interaction_id == interaction_id:
+                return SubmittedJob(self._view(row), duplicate=True)
+        row = values.record(
+            job,
+            owner_id=actor.user_id,
+            guild_id=place.guild_id,
+            channel_id=place.channel_id,
+            interaction_id=interaction_id,
+            created_at=time.time(),
+        )
+        return SubmittedJob(self._view(self.put(row)), duplicate=False)
+
+    def _view(self, row: JobRecord) -> JobView:
+        return values.view(row, position=1 if row.status is JobStatus.QUEUED else None, eta=time.time() + 60)
+
+    async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:
+        """Queue a clip."""
+        if self.refuse is not None:
+            raise self.refuse
+        self.requests.append(request)
+        if request.image is not None:
+            self.pictures.append(request.image.path.read_bytes())
+        job = values.generation(job_id=job_id(100 + len(self.rows)), prompt=request.prompt, seed=request.seed or 7)
+        return self._new(job, request.actor, request.place, request.interaction_id)
+
+    async def submit_training(self, dataset_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue a training."""
+        if self.refuse is not None:
+            raise self.refuse
+        return self._new(values.training(job_id=job_id(100 + len(self.rows))), actor, place, interaction_id)
+
+    async def repeat(
+        self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int, *, prompt: str | None = None, seed: int | None = None
+    ) -> SubmittedJob:
+        """Queue the same again."""
+        origin = (await self.get(job_id)).record.job
+        fresh = origin.model_copy(update={"job_id": globals()["job_id"](200 + len(self.rows)), "seed": 999 if seed is None else seed})
+        return self._new(fresh, actor, place, interaction_id)
+
+    async def cancel(self, job_id: str, actor: Actor) -> JobView:
+        """Cancel at once."""
+        row = (await self.get(job_id)).record
+        if row.status.terminal:
+            raise Refusal(RefusalCode.JOB_OVER, status=row.status)
+        return self._view(self.put(replace(row, status=JobStatus.CANCELLED, units_charged=0)))
+
+    async def delete_result(self, job_id: str, actor: Actor) -> JobRecord:
+        """Mark deleted."""
+        return self.put(replace((await self.get(job_id)).record, deleted=True))
+
+    async def get(self, job_id: str) -> JobView:
+        """One job."""
+        if job_id not in self.rows:
+            raise Refusal(RefusalCode.JOB_UNKNOWN)
+        return self._view(self.rows[job_id])
+
+    async def mine(self, actor: Actor, *, limit: int = 10) -> list[JobView]:
+        """All of one person."""
+        return [self._view(row) for row in self.rows.values() if row.owner_id == actor.user_id][:limit]
+
+
+class FakeLoras:
+    """A fixed list."""
+
+    def __init__(self) -> None:
+        self.found: list[Lora] = []
+        self.choices: list[Choice] = []
+        self.broken = False
+
+    async def visible(self, actor: Actor) -> list[Lora]:
+        """The list."""
+        return self.found
+
+    async def complete(self, text: str, actor: Actor) -> list[Choice]:
+        """The choices."""
+        if self.broken:
+            raise RuntimeError("database on fire")
+        return self.choices
+
+
+class FakeQuotas:
+    """A fixed state."""
+
+    async def status(self, actor: Actor) -> QuotaStatus:
+        """Some of it is used."""
+        return QuotaStatus(limit=300, used=100, reserved=20, resets_at=time.time() + 3600)
+
+
+class FakePosts:
+    """An outbox of its own; `outcomes` says what became of each post."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Post] = {}
+        self.outcomes: dict[int, tuple[str, Any]] = {}
+        self.not_before: dict[int, float] = {}
+        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
+        self.forget_sent = False
+
+    def put(self, view: JobView, kind: PostKind = PostKind.RESULT, **changes: Any) -> Post:
+        """Write a post."""
+        number = len(self.waiting) + len(self.outcomes) + 1
+        post = replace(Post(number, kind, f"post-{number}", view, 0, None), **changes)
+        self.waiting[number] = post
+        self.news.set()
+        return post
+
+    async def due(self, *, limit: int = 10) -> list[Post]:
+        """Those whose time has come."""
+        now = time.monotonic()
+        return [post for post in self.waiting.values() if self.not_before.get(post.post_id, 0.0) <= now][:limit]
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until there is news; polls fast, so that tests with delays end soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(timeout_s, 0.05)):
+                await self.news.wait()
+        self.news.clear()
+
+    async def begin(self, post_id: int) -> None:
+        """Count."""
+        post = self.waiting[post_id]
+        self.waiting[post_id] = replace(post, tries=post.tries + 1, first_try_at=post.first_try_at or time.time())
+
+    async def sent(self, post_id: int, *, channel_id: int, message_id: int) -> None:
+        """Done, unless the test wants the process to forget it."""
+        if self.forget_sent:
+            self.forget_sent = False
+            raise RuntimeError("killed between the send and its commit")
+        self._end(post_id, "sent", (channel_id, message_id))
+
+    async def later(self, post_id: int, *, delay_s: float, error: str) -> None:
+        """Again, much sooner than asked."""
+        self.not_before[post_id] = time.monotonic() + min(delay_s, 0.02)
+
+    async def undeliverable(self, post_id: int, *, error: str) -> None:
+        """Given up."""
+        self._end(post_id, "undeliverable", error)
+
+    def _end(self, post_id: int, word: str, detail: Any) -> None:
+        self.waiting.pop(post_id)
+        self.outcomes[post_id] = (word, detail)
+        self.changed.set()
+
+    async def outcome(self, post: Post, timeout_s: float = 20.0) -> tuple[str, Any]:
+        """What became of `post`."""
+        async with asyncio.timeout(timeout_s):
+            while post.post_id not in self.outcomes:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.outcomes[post.post_id]
+
+
+class FakeCards:
+    """Cards in a dict, over the rows of `FakeJobs`."""
+
+    def __init__(self, jobs: FakeJobs) -> None:
+        self.jobs = jobs
+        self.message_ids: dict[str, int] = {}
+        self.closed: set[str] = set()
+
+    async def live(self) -> list[Card]:
+        """Every job's card that is not closed."""
+        return [
+            Card(self.jobs._view(row), f"card-{job_id[-10:]}", row.guild_id, row.channel_id, self.message_ids.get(job_id))
+            for job_id, row in self.jobs.rows.items()
+            if job_id not in self.closed
+        ]
+
+    async def attach(self, job_id: str, message_id: int) -> None:
+        """Posted."""
+        self.message_ids[job_id] = message_id
+
+    async def close(self, job_id: str) -> None:
+        """Over."""
+        self.closed.add(job_id)
+
+
+class FakeFiles:
+    """Objects by key; `fit` truncates, unless told that nothing fits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.content: dict[str, bytes] = {}
+        self.fits = True
+        self.down = 0
+        self._made = 0
+
+    def _path(self) -> Path:
+        self._made += 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"copy-{self._made}"
+
+    @property
+    def left_behind(self) -> list[Path]:
+        """Copies nobody deleted."""
+        return list(self.folder.iterdir()) if self.folder.exists() else []
+
+    async def fetch(self, obj: StoredObject) -> Path:
+        """A copy."""
+        if self.down > 0:
+            self.down -= 1
+            raise StoreUnavailableError("the store sleeps")
+        path = self._path()
+        path.write_bytes(self.content.get(obj.key, b"0123456789" * 10))
+        return path
+
+    async def fit(self, video: Path, max_bytes: int) -> Path:
+        """Fewer bytes."""
+        if not self.fits:
+            raise MediaError("no encoding fits")
+        path = self._path()
+        path.write_bytes(video.read_bytes()[:max_bytes])
+        return path
+
+    async def link(self, obj: StoredObject, filename: str) -> str:
+        """A link."""
+        return f"https://files.example/{filename}"
+
+
+@dataclass
+class Rig:
+    """One client on one loopback Discord."""
+
+    discord: LoopbackDiscord
+    client: CallsheetClient
+    settings: BotSettings
+    datasets: FakeDatasets
+    jobs: FakeJobs
+    loras: FakeLoras
+    quotas: FakeQuotas
+    posts: FakePosts
+    cards: FakeCards
+    files: FakeFiles
+    services: Services
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def run_outbox(self) -> None:
+        """Start the real outbox."""
+        self.tasks.append(asyncio.create_task(Outbox(self.client, self.services, self.settings).run()))
+
+    def run_cards(self) -> None:
+        """Start the real status cards."""
+        self.tasks.append(asyncio.create_task(StatusCards(self.client, self.services, self.settings).run()))
+
+    def finished(self, owner: str = "maker", channel: str = "general", **changes: Any) -> JobView:
+        """A finished clip of `owner` in `channel`, known to the jobs."""
+        place = self.discord.channel(channel)
+        given = {
+            "owner_id": self.discord.user(owner).account.id,
+            "guild_id": place.guild_id,
+            "channel_id": place.id,
+            "finished_at": time.time(),
+        }
+        return values.view(self.jobs.put(values.finished(**(given | changes))))
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    folder: Path, *, guild: GuildSpec | None = None, discord: LoopbackDiscord | None = None, **settings: Any
+) -> AsyncIterator[Rig]:
+    """A ready client on a fresh (or the given) loopback Discord; no violation may be left at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = discord or await stack.enter_async_context(LoopbackDiscord(guild))
+        given = {"data_dir": folder, "discord_endpoint": server.endpoint, "discord_ca_file": server.ca_file, "card_edit_interval_s": 0.1}
+        configured = BotSettings(**(given | settings))
+        jobs = FakeJobs()
+        fakes = {
+            "datasets": FakeDatasets(),
+            "jobs": jobs,
+            "loras": FakeLoras(),
+            "quotas": FakeQuotas(),
+            "posts": FakePosts(),
+            "cards": FakeCards(jobs),
+            "files": FakeFiles(folder / "copies"),
+        }
+        services = Services(settings=configured, clock=server.clock.now, **cast("dict[str, Any]", fakes))
+        client = await stack.enter_async_context(CallsheetClient(configured, services))
+        running = asyncio.create_task(client.start(server.token))
+        built = Rig(server, client, configured, services=services, **fakes)  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(15):
+                ready = asyncio.create_task(client.wait_until_ready())
+                await asyncio.wait([ready, running], return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    running.result()
+            yield built
+        finally:
+            await _stop(built.tasks)
+            await client.close()
+            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.to_thread(shutil.rmtree, folder / "copies", ignore_errors=True)
+        assert server.violations == []

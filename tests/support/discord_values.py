@@ -1,0 +1,242 @@
+"""Values the Discord surface shows, valid by default; every builder takes what a test wants to differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
+from bot.services.jobs import JobView
+from bot.services.loras import Lora
+from bot.storage.datasets import DatasetRecord, DatasetState
+from bot.storage.jobs import JobRecord
+from bot.storage.loras import LoraState
+from engine.contracts.events import Phase, Progress
+from engine.contracts.geometry import Geometry
+from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora, lane_of
+from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
+from engine.contracts.media import ItemVerdict, MediaNote, MediaProblem, Problem
+from engine.contracts.model import StoredObject
+from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.status import JobStatus
+
+JOB_ID = "01JD0000000000000000000001"
+DATASET_ID = "01JD0000000000000000000002"
+LORA_ID = "01JD0000000000000000000003"
+OWNER_ID = 4001
+GUILD_ID = 5001
+CHANNEL_ID = 6001
+NOW = 1_800_000_000.0
+
+
+def stored(key: str = "jobs/x/1/clip.mp4", media_type: str = "video/mp4", size: int = 1000) -> StoredObject:
+    """An object reference."""
+    return StoredObject(key=key, sha256="0" * 64, size=size, media_type=media_type)
+
+
+def use(name: str = "zoko", weight: float = 0.9) -> AdapterUse:
+    """One LoRA of a stack."""
+    return AdapterUse(
+        lora_id=LORA_ID, name=name, kind=LoraKind.CHARACTER, trigger=name, file=stored("loras/a/b.safetensors"), weight=weight
+    )
+
+
+def generation(**changes: Any) -> GenerateVideo:
+    """A job of `/generate`."""
+    given: dict[str, Any] = {
+        "job_id": JOB_ID,
+        "base": "tiny",
+        "prompt": "zoko walking left on a beach",
+        "adapters": (use(), use("watercolour", 0.6)),
+        "geometry": Geometry(width=32, height=32, num_frames=9, fps=8.0),
+        "seed": 7,
+        "max_bytes": 10 * 2**20,
+    }
+    return GenerateVideo(**(given | changes))
+
+
+def training(**changes: Any) -> TrainLora:
+    """A job of `/train`."""
+    given: dict[str, Any] = {
+        "job_id": JOB_ID,
+        "base": "tiny",
+        "lora_id": LORA_ID,
+        "name": "zoko",
+        "lora_kind": LoraKind.CHARACTER,
+        "trigger": "zoko",
+        "items": tuple(DatasetItem(media=stored("uploads/1/a.png", "image/png"), filename=f"{n}.png") for n in range(20)),
+        "rank": 16,
+        "steps": 400,
+        "learning_rate": 1e-3,
+        "batch_size": 8,
+        "width": 32,
+        "height": 32,
+        "seed": 1,
+        "preview_prompt": "zoko walking left",
+    }
+    return TrainLora(**(given | changes))
+
+
+def clip_result(**changes: Any) -> VideoRendered:
+    """What a finished clip leaves."""
+    given: dict[str, Any] = {
+        "file": stored(),
+        "poster": stored("jobs/x/1/poster.png", "image/png"),
+        "geometry": Geometry(width=32, height=32, num_frames=9, fps=8.0),
+        "posted_width": 256,
+        "posted_height": 256,
+        "seed": 7,
+        "seconds": 4.2,
+    }
+    return VideoRendered(**(given | changes))
+
+
+def lora_result(**changes: Any) -> LoraTrained:
+    """What a finished training leaves."""
+    given: dict[str, Any] = {
+        "lora_id": LORA_ID,
+        "file": stored("loras/a/b.safetensors", "application/x-safetensors"),
+        "manifest": manifest(),
+        "preview": stored("jobs/x/1/preview.mp4"),
+        "poster": stored("jobs/x/1/poster.png", "image/png"),
+        "loss_curve": None,
+        "steps": 400,
+        "seconds": 130.0,
+    }
+    return LoraTrained(**(given | changes))
+
+
+def manifest(**changes: Any) -> LoraManifest:
+    """A passport."""
+    given: dict[str, Any] = {
+        "name": "zoko",
+        "kind": LoraKind.CHARACTER,
+        "trigger": "zoko",
+        "base": "tiny",
+        "base_revision": "tiny-1",
+        "rank": 16,
+        "targets": ("attn",),
+        "steps": 400,
+        "learning_rate": 1e-3,
+        "width": 32,
+        "height": 32,
+        "items": 20,
+        "data_sha256": "0" * 64,
+        "seed": 1,
+        "final_loss": 0.123,
+        "created_at": "2026-11-23T00:00:00Z",
+    }
+    return LoraManifest(**(given | changes))
+
+
+def record(job: GenerateVideo | TrainLora | None = None, **changes: Any) -> JobRecord:
+    """A queued job's row."""
+    job = job or generation()
+    blank = JobRecord(
+        job_id=job.job_id,
+        job=job,
+        lane=lane_of(job),
+        base=job.base,
+        status=JobStatus.QUEUED,
+        owner_id=OWNER_ID,
+        owner_name="maker",
+        guild_id=GUILD_ID,
+        channel_id=CHANNEL_ID,
+        interaction_id=7001,
+        units=4,
+        units_charged=None,
+        created_at=NOW,
+        dispatched_at=None,
+        started_at=None,
+        finished_at=None,
+        attempt=0,
+        worker_id=None,
+        steps_done=0,
+        total_steps=0,
+        cancel_requested=False,
+        failure=None,
+        failure_detail=None,
+        result=None,
+        preview=None,
+        posted_message_id=None,
+        deleted=False,
+    )
+    return replace(blank, **changes)
+
+
+def finished(job: GenerateVideo | TrainLora | None = None, **changes: Any) -> JobRecord:
+    """A succeeded job's row."""
+    job = job or generation()
+    result = clip_result() if isinstance(job, GenerateVideo) else lora_result()
+    given = {
+        "status": JobStatus.SUCCEEDED,
+        "result": result,
+        "units_charged": 4,
+        "dispatched_at": NOW,
+        "started_at": NOW + 1,
+        "finished_at": NOW + 9,
+        "attempt": 1,
+    }
+    return record(job, **(given | changes))
+
+
+def view(of: JobRecord | None = None, **changes: Any) -> JobView:
+    """A job as shown."""
+    given: dict[str, Any] = {"position": None, "eta": None, "progress": None}
+    return JobView(record=of or record(), **(given | changes))
+
+
+def running(job: GenerateVideo | TrainLora | None = None, step: int = 160, total: int = 400, **changes: Any) -> JobView:
+    """A job in the middle of its steps."""
+    row = record(job, status=JobStatus.RUNNING, started_at=NOW, attempt=1, steps_done=step, total_steps=total, **changes)
+    phase = Phase.DENOISING if isinstance(row.job, GenerateVideo) else Phase.TRAINING
+    return view(row, eta=NOW + 60, progress=Progress(job_id=row.job_id, phase=phase, step=step, total_steps=total))
+
+
+def dataset(**changes: Any) -> DatasetRecord:
+    """An open data set."""
+    blank = DatasetRecord(DATASET_ID, OWNER_ID, GUILD_ID, "zoko", LoraKind.CHARACTER, "zoko", DatasetState.DRAFT, 24, None, NOW)
+    return replace(blank, **changes)
+
+
+def plan(items: int = 24, **changes: Any) -> TrainingPlan:
+    """What training would cost."""
+    warnings = (PlanWarning.FEWER_THAN_ADVISED,) if items < 20 else ()
+    blank = TrainingPlan(items=items, minimum=4, advised=20, steps=400, units=200, units_left=1000, minutes_estimate=2.0, warnings=warnings)
+    return replace(blank, **changes)
+
+
+def verdict(filename: str = "a.png", problem: MediaProblem | None = None, notes: tuple[MediaNote, ...] = ()) -> ItemVerdict:
+    """The verdict on one file."""
+    return ItemVerdict(
+        filename=filename, notes=notes, problem=None if problem is None else Problem(code=problem, detail="detail for operators")
+    )
+
+
+def report(items: int = 24, verdicts: tuple[ItemVerdict, ...] = (), **changes: Any) -> DatasetReport:
+    """The answer to `/train`."""
+    return DatasetReport(dataset(items=items), verdicts or tuple(verdict(f"{n}.png") for n in range(items)), plan(items, **changes))
+
+
+def lora(name: str = "zoko", **changes: Any) -> Lora:
+    """A LoRA of the registry."""
+    blank = Lora(
+        lora_id=LORA_ID,
+        owner_id=OWNER_ID,
+        owner_name="maker",
+        guild_id=GUILD_ID,
+        name=name,
+        kind=LoraKind.CHARACTER,
+        trigger=name,
+        base="tiny",
+        state=LoraState.READY,
+        job_id=JOB_ID,
+        file=stored("loras/a/b.safetensors"),
+        preview=None,
+        poster=None,
+        loss_curve=None,
+        manifest=None,
+        uses=3,
+        created_at=NOW,
+    )
+    return replace(blank, **changes)
