@@ -20,6 +20,7 @@ from engine.data.media import load_picture
 from engine.errors import InvalidConfigError, JobCancelledError
 from engine.model.adapters import AdapterStack, LoadedUse
 from engine.model.loader import ResidentBase
+from engine.model.memory import guarded
 from engine.ports import CancelToken, EventSink, NeverCancelled, NullSink
 from engine.sample.schedule import SamplingPlan, plan
 from engine.sample.video import RenderedClip
@@ -43,16 +44,18 @@ def generate(
         InvalidConfigError: The geometry or the stack is not possible on this base.
         InvalidMediaError: `config.image` is no usable picture.
         AdapterMissingError, AdapterInvalidError, AdapterIncompatibleError: A LoRA of the stack cannot be used.
+        OutOfMemoryError: The clip does not fit beside what is on the device.
         JobCancelledError: `cancel` said so.
     """
     sink, cancel = sink or NullSink(), cancel or NeverCancelled()
     planned = plan(resident.base, config, uses)
     total = planned.num_inference_steps
-    sink.progress(Phase.PREPARING, 0, total)
+    sink.progress(Phase.PREPARING, 0, 1)
     _stop_if(cancel)
     prompt, negative = prompt_states(resident, planned.prompt), prompt_states(resident, planned.negative_prompt)
     pipeline, conditioning = _pipeline_for(resident, config)
-    with AdapterStack(resident).applied(uses):
+    sink.progress(Phase.PREPARING, 1, 1)
+    with guarded("This clip"), AdapterStack(resident).applied(uses):
         sink.progress(Phase.DENOISING, 0, total)
         output = pipeline(
             prompt_embeds=prompt[0],

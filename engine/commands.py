@@ -1,0 +1,335 @@
+"""What the shell's commands do, each from checked options to a result of plain values.
+
+The cheap checks come first: files are judged, settings completed and LoRA headers read before torch is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+
+from engine.config import SampleConfig, TrainConfig
+from engine.console import InterruptToken, progress_bars
+from engine.contracts.events import Phase
+from engine.contracts.geometry import Geometry
+from engine.contracts.lora import DATASET_GUIDANCE, MAX_WEIGHT, LoraKind
+from engine.contracts.media import IngestReport
+from engine.data.ingest import check_uploads, collect_folder
+from engine.errors import DatasetTooSmallError, InvalidConfigError, InvalidMediaError, JobCancelledError
+from engine.model.bases import Base, get_base, list_bases
+from engine.model.lora_file import read_header
+from engine.ports import NullMetrics
+from engine.sample.video import contact_sheet, poster, write_mp4
+
+if TYPE_CHECKING:
+    from engine.model.adapters import LoadedUse
+    from engine.model.loader import ResidentBase
+    from engine.ports import EventSink
+
+Result = dict[str, Any]
+
+PREVIEW_SEED: Final = 7
+_PREVIEWS: Final = {
+    LoraKind.CHARACTER: "walking left on a beach",
+    LoraKind.STYLE: "a red robot walking right in a forest",
+    LoraKind.MOTION: "a red robot in a forest",
+    LoraKind.EFFECT: "a red robot in a forest",
+}
+
+
+def train(options: argparse.Namespace, console: Console) -> Result:
+    """Check the data, train, write the LoRA and leave a run folder with metrics, loss curve and previews.
+
+    Raises:
+        EngineError: The data, the settings or a checkpoint cannot be used, or training failed.
+        JobCancelledError: Ctrl-C; a checkpoint was written.
+    """
+    base = get_base(options.base)
+    config = train_config(base, options)
+    if options.out.suffix != ".safetensors":
+        raise InvalidConfigError(f"{options.out} must end in .safetensors.")
+    folder: Path = options.run_folder or options.out.with_suffix(".run")
+    folder.mkdir(parents=True, exist_ok=True)
+    report = _checked_data(options.data, folder / "items", config, console)
+
+    resident = _loaded(base, options.device, console)
+    from engine.train.recipe import LocalItem, build_run
+
+    items = [
+        LocalItem(Path(item.path or ""), item.media_type or "", item.filename.rpartition("/")[2], item.caption) for item in report.accepted
+    ]
+    started, stop = time.monotonic(), InterruptToken()
+    with progress_bars(console, shown=not options.json) as sink, stop.listening():
+        with build_run(resident, config, items, folder, sink, stop, NullMetrics(), options.resume) as run:
+            try:
+                while not run.finished:
+                    run.step()
+            except JobCancelledError as error:
+                run.save_checkpoint()
+                raise JobCancelledError(f"Stopped at step {run.steps_done}; the same command with --resume goes on.") from error
+            trained = run.finish()
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained.path, options.out)
+        preview = _preview(resident, options.out, config, folder, sink)
+    return {
+        "lora": str(options.out),
+        "name": config.name,
+        "kind": config.kind.value,
+        "trigger": config.trigger,
+        "steps": trained.manifest.steps,
+        "final_loss": trained.manifest.final_loss,
+        "items": len(report.accepted),
+        "refused": [{"file": item.filename, "problem": item.problem.detail} for item in report.refused if item.problem],
+        "seconds": round(time.monotonic() - started, 1),
+        "run_folder": str(folder),
+        "metrics": str(folder / "metrics.jsonl"),
+        "loss_curve": str(trained.loss_curve_png),
+        **preview,
+    }
+
+
+def generate(options: argparse.Namespace, console: Console) -> Result:
+    """Render one clip and write it as MP4, on request with a contact sheet and lossless frames.
+
+    Raises:
+        EngineError: A LoRA, the picture or the settings cannot be used, or no encoding fits the limit.
+        JobCancelledError: Ctrl-C.
+    """
+    base = get_base(options.base)
+    config = SampleConfig(
+        prompt=options.prompt,
+        negative_prompt=options.negative,
+        geometry=geometry_of(base, options),
+        seed=options.seed,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+        image=options.image,
+    )
+    stack = [parse_lora(text) for text in options.lora]
+    for path, _ in stack:
+        read_header(path).require_base(base.name)
+    if options.image is not None and not options.image.is_file():
+        raise InvalidMediaError(f"There is no picture at {options.image}.")
+    resident = _loaded(base, options.device, console)
+    from engine.sample.generate import generate as render
+
+    started, stop = time.monotonic(), InterruptToken()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with progress_bars(console, shown=not options.json) as sink, stop.listening():
+        clip = render(resident, config, [_use(path, weight) for path, weight in stack], sink, stop)
+        sink.progress(Phase.ENCODING, 0, 1)
+        written = write_mp4(clip, options.out, max_bytes=options.max_bytes, min_side=base.profile.posted_min_side)
+        sink.progress(Phase.ENCODING, 1, 1)
+    if options.sheet is not None:
+        contact_sheet(clip.frames, options.sheet)
+    if options.frames is not None:
+        options.frames.mkdir(parents=True, exist_ok=True)
+        for index, frame in enumerate(clip.frames):
+            poster([frame], options.frames / f"{index:04d}.png")
+    return {
+        "video": str(options.out),
+        "width": written.width,
+        "height": written.height,
+        "bytes": written.size,
+        "frames": config.geometry.num_frames,
+        "fps": config.geometry.fps,
+        "seed": config.seed,
+        "seconds": round(time.monotonic() - started, 1),
+        "sheet": str(options.sheet) if options.sheet else None,
+    }
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> Result:
+    """Measure a stack beside the bare base and leave a report.
+
+    Raises:
+        EngineError: A LoRA cannot be used.
+    """
+    base = get_base(options.base)
+    stack = [parse_lora(text) for text in options.lora]
+    for path, _ in stack:
+        read_header(path).require_base(base.name)
+    resident = _loaded(base, options.device, console)
+    from engine.evaluate import report
+
+    with progress_bars(console, shown=not options.json) as sink:
+        result: Result = report.run(resident, [_use(path, weight) for path, weight in stack], options.out, sink)
+    return result
+
+
+def inspect(options: argparse.Namespace, console: Console) -> Result:
+    """What a LoRA file is, from its header and the size of its weight changes.
+
+    Raises:
+        AdapterError: It is no LoRA that can be read safely.
+    """
+    header = read_header(options.file)
+    with console.status("reading weights"):
+        norms = _delta_norms(options.file, header.manifest.base if header.manifest else None)
+    manifest = header.manifest.model_dump(mode="json") if header.manifest else {}
+    return {
+        "file": str(options.file),
+        "bytes": header.size,
+        "rank": header.rank,
+        "modules": len(header.modules),
+        "dead_modules": sum(norm == 0.0 for norm in norms.values()),
+        "largest_change": round(max(norms.values()), 4),
+        "made_by": manifest.get("tool", "another tool: no manifest"),
+        **{key: manifest[key] for key in (*_SHOWN, "final_loss", "created_at") if key in manifest},
+    }
+
+
+def list_all_bases(options: argparse.Namespace, console: Console) -> Result:  # noqa: ARG001  # every command is called alike
+    """Every base with its sizes, price figures and licence, and whether its weights are here."""
+    return {
+        "bases": [
+            {
+                "name": base.name,
+                "title": base.profile.title,
+                "available": isinstance(base.source, Path) and (base.source / "model_index.json").is_file(),
+                "source": str(base.source),
+                "aspects": " ".join(f"{name}={width}x{height}" for name, (width, height) in base.profile.geometry.aspects.items()),
+                "fps": base.profile.geometry.fps,
+                "max_frames": base.profile.geometry.max_frames,
+                "licence": base.profile.licence,
+            }
+            for base in list_bases()
+        ]
+    }
+
+
+_SHOWN: Final = ("name", "kind", "trigger", "base", "base_revision", "steps", "learning_rate", "width", "height", "items", "seed")
+
+
+def train_config(base: Base, options: argparse.Namespace) -> TrainConfig:
+    """The base's defaults for the kind, with what the command line says put over them.
+
+    Raises:
+        InvalidConfigError: No name can be made of `--out`.
+        pydantic.ValidationError: A value is out of its range.
+    """
+    kind: LoraKind = options.kind
+    defaults = base.profile.training[kind].model_dump()
+    given = {key: value for key in defaults if (value := getattr(options, key)) is not None}
+    name = options.name or re.sub(r"[^a-z0-9_-]+", "-", options.out.stem.lower()).strip("-_")[:16]
+    if len(name) < 2:
+        raise InvalidConfigError(f"No name can be made of {options.out.name}: give one with --name.")
+    return TrainConfig(
+        name=name,
+        kind=kind,
+        trigger=options.trigger,
+        seed=options.seed,
+        checkpoint_every=options.checkpoint_every,
+        preview_every=options.preview_every,
+        preview_prompt=options.preview_prompt or _PREVIEWS[kind],
+        preview_seed=PREVIEW_SEED,
+        **{**defaults, **given},
+    )
+
+
+def geometry_of(base: Base, options: argparse.Namespace) -> Geometry:
+    """The clip's size and length: `--width` and `--height`, or a named shape, and the allowed length nearest to `--seconds`.
+
+    Raises:
+        InvalidConfigError: The shape is unknown, only one side is given, or the length is not a positive number.
+    """
+    rule = base.profile.geometry
+    if (options.width is None) != (options.height is None):
+        raise InvalidConfigError("Give both --width and --height, or --aspect.")
+    aspect = options.aspect or next(iter(rule.aspects))
+    if aspect not in rule.aspects:
+        raise InvalidConfigError(f"{base.name} has no shape {aspect}: choose {' or '.join(rule.aspects)}.")
+    width, height = (options.width, options.height) if options.width is not None else rule.aspects[aspect]
+    if options.seconds is not None and not 0 < options.seconds <= 3600:
+        raise InvalidConfigError(f"--seconds must be a positive number, not {options.seconds}.")
+    frames = rule.default_frames if options.seconds is None else rule.frames_for(options.seconds)
+    return Geometry(width=width, height=height, num_frames=frames, fps=rule.fps)
+
+
+def parse_lora(text: str) -> tuple[Path, float]:
+    """`FILE` or `FILE:WEIGHT`; a file whose name has a colon is taken as it is.
+
+    Raises:
+        InvalidConfigError: The weight is not a number from 0 to `MAX_WEIGHT`.
+    """
+    path, colon, tail = text.rpartition(":")
+    if not colon or Path(text).is_file():
+        return Path(text), 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        weight = -1.0
+    if not 0.0 <= weight <= MAX_WEIGHT:
+        raise InvalidConfigError(f"{tail!r} is not a weight: use a number from 0 to {MAX_WEIGHT:g}.")
+    return Path(path), weight
+
+
+def _checked_data(sources: list[Path], folder: Path, config: TrainConfig, console: Console) -> IngestReport:
+    """Judge the data before torch is loaded: the check forks, which a process with torch's threads should not."""
+    uploads = [upload for source in sources for upload in collect_folder(source)]
+    with console.status(f"checking {len(uploads)} files"):
+        shutil.rmtree(folder, ignore_errors=True)
+        report = check_uploads(uploads, folder, wanted_side=min(config.width, config.height))
+    for item in report.refused:
+        if item.problem is not None:
+            console.print(f"not used: {item.filename}: {item.problem.detail}", markup=False, style="yellow")
+    guidance, count = DATASET_GUIDANCE[config.kind], len(report.accepted)
+    if count < guidance.minimum:
+        first = next((f" {item.filename}: {item.problem.detail}" for item in report.refused if item.problem), "")
+        raise DatasetTooSmallError(f"A {config.kind} needs at least {guidance.minimum} usable pictures or clips, there are {count}.{first}")
+    if count < guidance.advised:
+        console.print(f"{count} items are few for a {config.kind}: {guidance.advised} or more work better.", style="yellow")
+    return report
+
+
+def _loaded(base: Base, device: str, console: Console) -> ResidentBase:
+    with console.status(f"loading {base.name}"):
+        from diffusers.utils.logging import disable_progress_bar
+        from transformers.utils import logging as transformers_logging
+
+        from engine.model.loader import load_base
+
+        disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        return load_base(base, device)
+
+
+def _use(path: Path, weight: float) -> LoadedUse:
+    """A LoRA file as the engine takes it; without a manifest it has no trigger to add."""
+    from engine.model.adapters import LoadedUse
+
+    manifest = read_header(path).manifest
+    if manifest is None:
+        return LoadedUse(path, path.stem, weight, None, LoraKind.STYLE)
+    return LoadedUse(path, manifest.name, weight, manifest.trigger, manifest.kind)
+
+
+def _preview(resident: ResidentBase, lora: Path, config: TrainConfig, folder: Path, sink: EventSink) -> Result:
+    """Render the preview prompt with the finished file, as anybody would use it."""
+    from engine.sample.generate import generate as render
+
+    profile = resident.base.profile
+    rule = profile.geometry
+    geometry = Geometry(width=config.width, height=config.height, num_frames=rule.default_frames, fps=rule.fps)
+    sample = SampleConfig(prompt=config.preview_prompt, geometry=geometry, seed=config.preview_seed)
+    clip = render(resident, sample, [_use(lora, 1.0)], sink)
+    write_mp4(clip, folder / "preview.mp4", max_bytes=100 * 1024 * 1024, min_side=profile.posted_min_side)
+    contact_sheet(clip.frames, folder / "preview.png")
+    return {"preview": str(folder / "preview.mp4"), "preview_sheet": str(folder / "preview.png")}
+
+
+def _delta_norms(path: Path, base: str | None) -> dict[str, float]:
+    from engine.model.adapters import read_lora
+
+    known = {entry.name: entry for entry in list_bases()}
+    return read_lora(path, known.get(base or "", list_bases()[0]).profile).delta_norms()
+
+
+Command = Callable[[argparse.Namespace, Console], Result]
