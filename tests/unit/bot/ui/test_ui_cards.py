@@ -1,0 +1,252 @@
+"""Tests of the cards: Discord's limits hold for the longest values, colours mean what they should, only results ping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.services.datasets import PlanWarning
+from bot.services.quotas import QuotaStatus
+from bot.ui import cards, dataset_cards, job_cards, list_cards, result_cards
+from bot.ui.cards import Card
+from bot.ui.result_cards import Shown
+from bot.ui.views import BUTTONS
+from engine.contracts.bases import BASES, TINY
+from engine.contracts.failures import FailureCode
+from engine.contracts.lora import LoraKind
+from engine.contracts.media import MediaNote, MediaProblem
+from engine.contracts.status import JobStatus
+from tests.support import discord_values as values
+
+LONG_PROMPT = "zoko **walks** <@1> " * 100
+LONG = values.generation(
+    prompt=LONG_PROMPT[:2000],
+    negative_prompt=LONG_PROMPT[:2000],
+    adapters=tuple(values.use(f"name-of-sixteen{n}"[:16], 1.25) for n in range(4)),
+)
+REFUSED = tuple(values.verdict(f"a*_very_long_name_{n}" * 5 + ".png", problem) for n, problem in enumerate(MediaProblem))
+NOTED = tuple(values.verdict(f"{n}.png", notes=tuple(MediaNote)) for n in range(30))
+
+
+def many_loras(number: int = 40) -> list[Any]:
+    """More LoRAs than a card shows."""
+    return [values.lora(f"hero{n}", lora_id=f"01JD{n:022d}", owner_name="*" * 32, owner_id=n) for n in range(number)]
+
+
+def many_jobs() -> list[Any]:
+    """More jobs than a card shows, all of them cancellable."""
+    return [values.view(values.record(LONG, job_id=f"01JD{n:022d}"), position=n + 1, eta=values.NOW) for n in range(30)]
+
+
+CARDS: dict[str, Callable[[], Card]] = {
+    "refusal": lambda: cards.refusal("No, because."),
+    "dataset, good": lambda: dataset_cards.dataset(values.report()),
+    "dataset, all wrong": lambda: dataset_cards.dataset(values.report(2, verdicts=REFUSED + NOTED)),
+    "dataset, unaffordable": lambda: dataset_cards.dataset(values.report(30, warnings=(PlanWarning.NOT_AFFORDABLE,))),
+    "dataset dropped": lambda: dataset_cards.dataset_dropped(values.dataset()),
+    "queued": lambda: job_cards.queued(values.view(values.record(LONG), position=3, eta=values.NOW), 90, note="A note."),
+    "status, waiting": lambda: job_cards.status(values.view(values.record(LONG), position=1, eta=values.NOW)),
+    "status, starting": lambda: job_cards.status(values.view(values.record(status=JobStatus.DISPATCHED))),
+    "status, running": lambda: job_cards.status(values.running(LONG)),
+    "status, training": lambda: job_cards.status(values.running(values.training()), preview="p.png"),
+    "status, stopping": lambda: job_cards.status(values.running(cancel_requested=True)),
+    "status, done": lambda: job_cards.status(values.view(values.finished(LONG, posted_message_id=5))),
+    "status, failed": lambda: job_cards.status(values.view(values.record(status=JobStatus.FAILED, failure=FailureCode.INTERNAL))),
+    "status, cancelled": lambda: job_cards.status(values.view(values.record(status=JobStatus.CANCELLED, units_charged=1))),
+    "clip": lambda: result_cards.result(values.view(values.finished(LONG)), Shown(video="v.mp4")),
+    "clip, linked": lambda: result_cards.result(
+        values.view(values.finished(LONG)), Shown(picture="p.png", link="https://e.org/" + "x" * 400, note="n" * 200)
+    ),
+    "lora": lambda: result_cards.result(values.view(values.finished(values.training())), Shown(video="v.mp4")),
+    "lora without anything": lambda: result_cards.result(
+        values.view(
+            values.finished(
+                values.training(trigger=None), result=values.lora_result(manifest=values.manifest(trigger=None, final_loss=None))
+            )
+        ),
+        Shown(),
+    ),
+    "failed": lambda: result_cards.failed(values.view(values.record(LONG, status=JobStatus.FAILED, failure=FailureCode.CHILD_DIED))),
+    "failed without reason": lambda: result_cards.failed(values.view(values.record(status=JobStatus.FAILED))),
+    "jobs": lambda: job_cards.jobs(many_jobs()),
+    "jobs, mixed": lambda: job_cards.jobs(
+        [
+            values.running(),
+            values.running(cancel_requested=True),
+            values.view(values.finished(posted_message_id=9)),
+            values.view(values.finished(deleted=True)),
+            values.view(values.record(status=JobStatus.FAILED, failure=FailureCode.TIMED_OUT)),
+        ]
+    ),
+    "no jobs": lambda: job_cards.jobs([]),
+    "loras": lambda: list_cards.loras(many_loras(), {lora.lora_id: f"lora-{lora.lora_id}.png" for lora in many_loras()[:10]}, 1),
+    "loras without pictures": lambda: list_cards.loras(many_loras(), {}, 1),
+    "no loras": lambda: list_cards.loras([], {}, 1),
+    "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY),
+    "quota, spent": lambda: list_cards.quota(QuotaStatus(0, 0, 0, values.NOW), TINY),
+}
+
+
+def walk(parts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every component, parents first."""
+    for part in parts:
+        yield part
+        yield from walk(part.get("components", []))
+        if "accessory" in part:
+            yield from walk([part["accessory"]])
+
+
+def words(card: Card) -> str:
+    """All text of a card."""
+    return "\n".join(part["content"] for part in walk(card.rendered()) if part["type"] == 10)
+
+
+def labels(card: Card) -> list[str]:
+    """Labels of its buttons."""
+    return [part["label"] for part in walk(card.rendered()) if part["type"] == 2]
+
+
+@pytest.mark.parametrize("name", CARDS)
+async def test_card_keeps_discords_limits_with_the_longest_values(name: str) -> None:
+    """40 components, 4,000 characters, 10 gallery items, 5 buttons a row, 80 characters a label, known buttons only."""
+    card = CARDS[name]()
+    parts = list(walk(card.rendered()))
+    assert len(parts) <= 40
+    assert len(words(card)) <= 4000
+    assert [part["type"] for part in card.rendered()] == [17]
+    ids = [part["custom_id"] for part in parts if "custom_id" in part]
+    assert len(ids) == len(set(ids)), "a custom id stands twice in one message"
+    for custom_id in ids:
+        assert len(custom_id) <= 100
+        assert sum(button.__discord_ui_compiled_template__.fullmatch(custom_id) is not None for button in BUTTONS) == 1
+    for part in parts:
+        if part["type"] == 1:
+            assert 1 <= len(part["components"]) <= 5
+        if part["type"] == 10:
+            assert part["content"].strip()
+        if part["type"] == 12:
+            assert 1 <= len(part["items"]) <= 10
+            assert all(item["description"] for item in part["items"]), "media without alt text"
+        if part["type"] == 2:
+            assert 1 <= len(part["label"]) <= 80
+
+
+@pytest.mark.parametrize("name", CARDS)
+async def test_card_is_never_kept_by_the_library(name: str) -> None:
+    """A finished view is sent but not stored, which is what keeps buttons registered for ever (traps 1, 2 and 4)."""
+    card = CARDS[name]()
+    assert card.is_finished()
+    assert card.timeout is None
+
+
+@pytest.mark.parametrize("name", CARDS)
+async def test_refusal_colour_belongs_to_refusals_alone(name: str) -> None:
+    """People, and the sandbox, tell a no by its colour."""
+    [container] = CARDS[name]().rendered()
+    assert (container["accent_color"] == cards.REFUSAL_COLOUR) == (name == "refusal")
+
+
+async def test_dataset_card_offers_no_start_below_the_minimum() -> None:
+    """Two pictures of a character: how many are needed, and the way to add them."""
+    card = dataset_cards.dataset(values.report(2))
+    assert labels(card) == ["Add pictures", "Discard"]
+    assert "at least **4** pictures: add 2 more" in words(card)
+
+
+async def test_dataset_card_warns_below_the_advised_number() -> None:
+    """The button says that the person was warned."""
+    card = dataset_cards.dataset(values.report(7))
+    assert labels(card)[0] == "Train anyway"
+    assert "⚠️" in words(card)
+
+
+async def test_dataset_card_starts_plainly_with_enough_pictures() -> None:
+    """No warning, price and time before the button."""
+    card = dataset_cards.dataset(values.report(24))
+    assert labels(card)[0] == "Start training"
+    assert "⚠️" not in words(card)
+    assert "**200 units**" in words(card)
+    assert "**2 min**" in words(card)
+
+
+async def test_dataset_card_names_refused_files_and_why() -> None:
+    """A verdict per file, the rest counted."""
+    shown = words(dataset_cards.dataset(values.report(9, verdicts=REFUSED)))
+    assert f"**{len(REFUSED)} files left out**" in shown
+    assert "is empty" in shown
+    assert f"and {len(REFUSED) - dataset_cards.LISTED_PROBLEMS} more" in shown
+
+
+async def test_clip_card_shows_everything_needed_to_repeat_it() -> None:
+    """Prompt, LoRAs with weights, seed, size, seconds, AI label, and the owner's mention."""
+    shown = words(CARDS["clip"]())
+    assert f"<@{values.OWNER_ID}>" in shown
+    assert "name-of-sixteen3 1.25" in shown
+    assert "**Seed** `7`" in shown
+    assert "256 × 256" in shown
+    assert "**1.1 s** at 8 fps" in shown
+    assert "AI-generated" in shown
+    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Delete"]
+
+
+async def test_cards_quote_prompts_literally() -> None:
+    """A prompt full of markdown and mentions has no effect."""
+    for name in ("clip", "status, running", "queued", "failed", "jobs"):
+        assert "<@1>" not in words(CARDS[name]()), name
+
+
+async def test_status_card_shows_step_share_and_eta_while_running() -> None:
+    """Bar, percentage, step of steps, and a time Discord counts down."""
+    shown = words(job_cards.status(values.running(values.training(), step=160, total=400)))
+    assert "**40 %**" in shown
+    assert "step 160 of 400" in shown
+    assert f"<t:{int(values.NOW + 60)}:R>" in shown
+
+
+async def test_status_card_says_what_came_back_after_a_cancel() -> None:
+    """What ran is charged, the rest is given back, and the card says both."""
+    shown = words(CARDS["status, cancelled"]())
+    assert "1 unit, 3 given back" in shown
+
+
+async def test_status_card_has_no_cancel_once_asked_or_over() -> None:
+    """A button that does nothing is a lie."""
+    assert labels(CARDS["status, stopping"]()) == []
+    assert labels(CARDS["status, done"]()) == []
+    assert labels(CARDS["status, running"]()) == ["Cancel"]
+
+
+async def test_status_card_links_the_result_when_it_is_posted() -> None:
+    """The old card leads to the new message."""
+    assert f"https://discord.com/channels/{values.GUILD_ID}/{values.CHANNEL_ID}/5" in words(CARDS["status, done"]())
+
+
+async def test_failed_card_never_shows_operator_detail() -> None:
+    """`failure_detail` is for logs."""
+    row = values.record(status=JobStatus.FAILED, failure=FailureCode.INTERNAL, failure_detail="Traceback in /srv/secret")
+    assert "secret" not in words(result_cards.failed(values.view(row)))
+
+
+async def test_every_posted_card_carries_the_marker_the_outbox_looks_for() -> None:
+    """After a crash a post is recognised in the channel by its delete button."""
+    for name in ("clip", "clip, linked", "lora", "lora without anything", "failed", "failed without reason"):
+        ids = [part.get("custom_id") for part in walk(CARDS[name]().rendered())]
+        assert f"job:delete:{values.JOB_ID}" in ids, name
+
+
+@pytest.mark.parametrize("base", sorted(BASES))
+def test_quota_card_prices_work_for_every_base(base: str) -> None:
+    """The price list is computed, not written."""
+    profile = BASES[base]
+    assert all(kind in profile.training for kind in LoraKind)
+    shown = words(list_cards.quota(QuotaStatus(10_000, 0, 0, values.NOW), profile))
+    assert "A clip costs" in shown
+
+
+async def test_clip_card_survives_a_base_that_is_no_longer_installed() -> None:
+    """Old results outlive a change of the model."""
+    row = replace(values.finished(), base="gone-1")
+    assert "gone-1" in words(result_cards.result(values.view(row), Shown(video="v.mp4")))
