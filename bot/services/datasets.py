@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aiosqlite import Connection
+from ulid import ULID
+
+from bot.clock import Clock
+from bot.config import BotSettings
+from bot.errors import Refusal, RefusalCode
+from bot.services.estimates import Estimates
+from bot.services.loras import parse_name
+from bot.services.quotas import Quotas
+from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile
-from bot.storage.datasets import DatasetRecord
-from engine.contracts.lora import LoraKind
+from bot.storage import datasets as table
+from bot.storage import loras as loras_table
+from bot.storage.database import Database
+from bot.storage.datasets import DatasetRecord, DatasetState
+from bot.storage.loras import LoraState
+from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
 from engine.contracts.media import ItemVerdict
+from engine.contracts.model import StoredObject
+from engine.contracts.status import Lane
 
 Dataset = DatasetRecord
+
+_TRIGGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,31}")
 
 
 class PlanWarning(StrEnum):
@@ -49,11 +69,38 @@ class DatasetReport:
     plan: TrainingPlan
 
 
+def check_startable(dataset: Dataset) -> None:
+    """Return when the set can be trained.
+
+    Raises:
+        Refusal: DATASET_CLOSED, DATASET_TOO_SMALL.
+    """
+    if dataset.state is not DatasetState.DRAFT:
+        raise Refusal(RefusalCode.DATASET_CLOSED, state=dataset.state)
+    guidance = DATASET_GUIDANCE[dataset.kind]
+    if dataset.items < guidance.minimum:
+        raise Refusal(
+            RefusalCode.DATASET_TOO_SMALL,
+            items=dataset.items,
+            minimum=guidance.minimum,
+            advised=guidance.advised,
+            lora_kind=dataset.kind,
+        )
+
+
+@dataclass(frozen=True)
 class Datasets:
     """Every method that takes a `dataset_id` refuses DATASET_UNKNOWN, and NOT_OWNER for anybody but its owner."""
 
+    settings: BotSettings
+    database: Database
+    uploads: Uploads
+    clock: Clock
+    quotas: Quotas
+    estimates: Estimates
+
     async def open(self, owner: Actor, *, name: str, kind: LoraKind, trigger: str | None, files: Sequence[IncomingFile]) -> DatasetReport:
-        """Open a draft with its first files (pictures, clips, `.txt` captions, zips).
+        """Open a draft with its first files (pictures, clips, `.txt` captions, zips). Without a trigger the name becomes the trigger.
 
         All or nothing when no file is usable: nothing is written then. A draft of the same owner with the same name is replaced.
 
@@ -61,7 +108,34 @@ class Datasets:
             Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, NO_ATTACHMENT, FILE_TOO_LARGE, TOO_MANY_ITEMS, ARCHIVE_REFUSED,
                 NO_USABLE_MEDIA, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE.
         """
-        raise NotImplementedError
+        parsed = parse_name(name)
+        dataset = Dataset(
+            dataset_id=str(ULID()),
+            owner_id=owner.user_id,
+            guild_id=owner.guild_id,
+            name=parsed,
+            kind=kind,
+            trigger=_trigger(trigger) or parsed,
+            state=DatasetState.DRAFT,
+            items=0,
+            job_id=None,
+            created_at=self.clock(),
+        )
+        await self.refuse_taken(self.database.reader, owner, parsed)
+        replaced: list[StoredObject] = []
+        async with (
+            self.uploads.taken(owner.user_id, files, kind, held=frozenset()) as (verdicts, items),
+            self.database.transaction() as tx,
+        ):
+            await self.refuse_taken(tx, owner, parsed)
+            for earlier in await table.drafts(tx, owner.user_id, parsed):
+                replaced += [item.media for item in await table.items(tx, earlier.dataset_id)]
+                await table.discard(tx, earlier.dataset_id)
+            await table.insert(tx, dataset)
+            for item in items:
+                await table.add_item(tx, dataset.dataset_id, item)
+        await self.uploads.drop(replaced)
+        return await self._report(dataset.dataset_id, owner, verdicts)
 
     async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
         """Add files to a draft. A file that is not usable gets a verdict; the others are kept.
@@ -69,15 +143,51 @@ class Datasets:
         Raises:
             Refusal: as `open` for the files; DATASET_CLOSED.
         """
-        raise NotImplementedError
+        dataset = await self.get(dataset_id, actor)
+        _check_draft(dataset)
+        held = frozenset(item.media.sha256 for item in await table.items(self.database.reader, dataset_id))
+        async with (
+            self.uploads.taken(actor.user_id, files, dataset.kind, held=held) as (verdicts, items),
+            self.database.transaction() as tx,
+        ):
+            _check_draft(await self.get(dataset_id, actor, tx))
+            for item in items:
+                await table.add_item(tx, dataset_id, item)
+            if (count := await table.count_items(tx, dataset_id)) > self.settings.max_dataset_items:
+                raise Refusal(RefusalCode.TOO_MANY_ITEMS, items=count, limit=self.settings.max_dataset_items)
+        return await self._report(dataset_id, actor, verdicts)
 
-    async def get(self, dataset_id: str, actor: Actor) -> Dataset:
-        """The set."""
-        raise NotImplementedError
+    async def get(self, dataset_id: str, actor: Actor, db: Connection | None = None) -> Dataset:
+        """The set, as `db` (default: the last commit) has it."""
+        dataset = await table.get(db or self.database.reader, dataset_id)
+        if dataset is None:
+            raise Refusal(RefusalCode.DATASET_UNKNOWN)
+        if dataset.owner_id != actor.user_id:
+            raise Refusal(RefusalCode.NOT_OWNER)
+        return dataset
 
     async def plan(self, dataset_id: str, actor: Actor) -> TrainingPlan:
         """Price, time and warnings of training the set as it is now."""
-        raise NotImplementedError
+        dataset = await self.get(dataset_id, actor)
+        profile, guidance = self.settings.profile, DATASET_GUIDANCE[dataset.kind]
+        defaults = profile.training[dataset.kind]
+        units = profile.training_units(defaults, defaults.steps)
+        left = (await self.quotas.status(actor)).left
+        warnings = []
+        if dataset.items < guidance.advised:
+            warnings.append(PlanWarning.FEWER_THAN_ADVISED)
+        if units > left:
+            warnings.append(PlanWarning.NOT_AFFORDABLE)
+        return TrainingPlan(
+            items=dataset.items,
+            minimum=guidance.minimum,
+            advised=guidance.advised,
+            steps=defaults.steps,
+            units=units,
+            units_left=left,
+            minutes_estimate=await self.estimates.seconds(profile.name, Lane.TRAIN, units) / 60,
+            warnings=tuple(warnings),
+        )
 
     async def discard(self, dataset_id: str, actor: Actor) -> None:
         """Drop a draft and its files.
@@ -85,4 +195,47 @@ class Datasets:
         Raises:
             Refusal: DATASET_CLOSED when it was started.
         """
-        raise NotImplementedError
+        await self.get(dataset_id, actor)
+        await self._discard(dataset_id)
+
+    async def expire_drafts(self) -> int:
+        """Drop drafts that nobody started for `draft_expires_s`; how many."""
+        stale = await table.stale_drafts(self.database.reader, self.clock() - self.settings.draft_expires_s)
+        for dataset in stale:
+            with contextlib.suppress(Refusal):  # started at this very moment
+                await self._discard(dataset.dataset_id)
+        return len(stale)
+
+    async def refuse_taken(self, db: Connection, actor: Actor, name: str) -> None:
+        """Return when `actor` may use a name for a new LoRA.
+
+        Raises:
+            Refusal: NAME_TAKEN.
+        """
+        lora = await loras_table.named(db, name, actor.user_id, actor.guild_id)
+        if lora is not None:
+            training = lora.state is LoraState.TRAINING
+            raise Refusal(RefusalCode.NAME_TAKEN, name=name, by_self=lora.owner_id == actor.user_id, training=training)
+
+    async def _discard(self, dataset_id: str) -> None:
+        items = [item.media for item in await table.items(self.database.reader, dataset_id)]
+        async with self.database.transaction() as tx:
+            if not await table.discard(tx, dataset_id):
+                dataset = await table.get(tx, dataset_id)
+                raise Refusal(RefusalCode.DATASET_CLOSED, state=dataset.state if dataset else DatasetState.DISCARDED)
+        await self.uploads.drop(items)
+
+    async def _report(self, dataset_id: str, actor: Actor, verdicts: tuple[ItemVerdict, ...]) -> DatasetReport:
+        return DatasetReport(await self.get(dataset_id, actor), verdicts, await self.plan(dataset_id, actor))
+
+
+def _check_draft(dataset: Dataset) -> None:
+    if dataset.state is not DatasetState.DRAFT:
+        raise Refusal(RefusalCode.DATASET_CLOSED, state=dataset.state)
+
+
+def _trigger(text: str | None) -> str | None:
+    trigger = (text or "").strip()
+    if trigger and not _TRIGGER.fullmatch(trigger):
+        raise Refusal(RefusalCode.TRIGGER_INVALID, trigger=trigger)
+    return trigger or None

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
+from bot import media
+from bot.services.links import LinkSigner
 from engine.contracts.model import StoredObject
+from engine.contracts.objects import extension_of
+from engine.store import ObjectStore
 
 
+@dataclass(frozen=True)
 class Files:
     """Copies live in the scratch folder and belong to the caller, who deletes them."""
+
+    store: ObjectStore
+    scratch: Path
+    signer: LinkSigner
+    fit_timeout_s: float
 
     async def fetch(self, obj: StoredObject) -> Path:
         """A verified local copy.
@@ -16,16 +28,17 @@ class Files:
         Raises:
             StoreError: it is gone, corrupt, or the store does not answer.
         """
-        raise NotImplementedError
+        return await self.store.get_file(obj, self.scratch / f"{secrets.token_hex(8)}.{extension_of(obj.media_type)}")
 
     async def fit(self, video: Path, max_bytes: int) -> Path:
-        """A re-encoded copy of at most `max_bytes` (`bot/media.py`).
+        """A re-encoded copy of at most `max_bytes`.
 
         Raises:
             MediaError: no encoding fits.
         """
-        raise NotImplementedError
+        target = self.scratch / f"{secrets.token_hex(8)}.mp4"
+        return await media.fit_video(video, target, max_bytes=max_bytes, timeout_s=self.fit_timeout_s)
 
     async def link(self, obj: StoredObject, filename: str) -> str:
         """A signed, expiring download link: the store's own when it signs, else one of `bot/web.py`."""
-        raise NotImplementedError
+        return await self.store.signed_url(obj.key, self.signer.expires_s) or self.signer.url(obj, filename)

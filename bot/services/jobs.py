@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from aiosqlite import Connection
+from ulid import ULID
+
+from bot.clock import Clock
+from bot.config import BotSettings
+from bot.errors import Refusal, RefusalCode
+from bot.queue import JobQueue, QueueUnavailableError
+from bot.services.datasets import Datasets, check_startable
+from bot.services.loras import Loras, parse_stack
+from bot.services.outcomes import Outcomes
+from bot.services.overview import JobView, Overview
+from bot.services.posts import nonce_for
+from bot.services.quotas import Quotas
+from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile, JobPlace
-from bot.storage.jobs import JobRecord
-from engine.contracts.events import Progress
+from bot.storage import cards as cards_table
+from bot.storage import datasets as datasets_table
+from bot.storage import jobs as table
+from bot.storage import ledger
+from bot.storage import loras as loras_table
+from bot.storage.database import Database
+from bot.storage.jobs import JobRecord, NewJob
+from bot.storage.loras import LoraRecord, LoraState
+from engine.contracts.geometry import Geometry
+from engine.contracts.jobs import MAX_SEED, DatasetItem, GenerateVideo, TrainLora
+from engine.contracts.model import StoredObject
+from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.status import JobStatus
+from engine.errors import StoreError
+from engine.store import ObjectStore
+
+__all__ = ["GenerationRequest", "JobView", "Jobs", "SubmittedJob"]
+
+logger = logging.getLogger(__name__)
+
+MAX_PROMPT_CHARS = 2000
+MIN_SECONDS = 0.5
+
+Also = Callable[[Connection], Awaitable[None]]
+"""What else belongs into the transaction of a submit."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +67,6 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True)
-class JobView:
-    """A job as a person may see it now."""
-
-    record: JobRecord
-    position: int | None  # 1 = next to start; None unless queued or dispatched
-    eta: float | None  # unix seconds at which it should end; None when nothing is known
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True)
 class SubmittedJob:
     """The answer to a submit. `duplicate`: the same press had already made this job."""
 
@@ -43,8 +74,21 @@ class SubmittedJob:
     duplicate: bool
 
 
+@dataclass(frozen=True)
 class Jobs:
     """Every method that takes a `job_id` refuses JOB_UNKNOWN."""
+
+    settings: BotSettings
+    database: Database
+    queue: JobQueue
+    store: ObjectStore
+    clock: Clock
+    quotas: Quotas
+    loras: Loras
+    datasets: Datasets
+    uploads: Uploads
+    outcomes: Outcomes
+    overview: Overview
 
     async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:
         """Check everything, then reserve units and insert the row in one transaction.
@@ -53,7 +97,29 @@ class Jobs:
             Refusal: QUEUE_UNAVAILABLE, PROMPT_EMPTY, PROMPT_TOO_LONG, SECONDS_OUT_OF_RANGE, ASPECT_UNKNOWN, SEED_OUT_OF_RANGE,
                 IMAGE_UNUSABLE, STORE_UNAVAILABLE, those of `parse_stack` and `Loras.resolve`, TOO_MANY_JOBS, QUOTA_EXCEEDED.
         """
-        raise NotImplementedError
+        profile = self.settings.profile
+        prompt = _prompt(request.prompt)
+        negative = _limited(request.negative.strip(), "negative")
+        geometry = self._geometry(request.seconds, request.aspect)
+        seed = _seed(request.seed)
+        adapters = await self.loras.resolve(parse_stack(request.loras), request.actor, profile.name)
+        await self.queue.require()
+        job = GenerateVideo(
+            job_id=str(ULID()),
+            base=profile.name,
+            prompt=prompt,
+            negative_prompt=negative,
+            adapters=adapters,
+            geometry=geometry,
+            seed=seed,
+            max_bytes=request.place.max_bytes,
+        )
+        units = profile.generation_units(geometry)
+        if request.image is None:
+            return await self._submit(job, request.actor, request.place, request.interaction_id, units)
+        async with self.uploads.image_taken(request.actor.user_id, request.image) as image:
+            job = job.model_copy(update={"image": image})
+            return await self._submit(job, request.actor, request.place, request.interaction_id, units)
 
     async def submit_training(self, dataset_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
         """Start a draft: reserve units, reserve the name, insert the row and close the draft in one transaction.
@@ -62,7 +128,45 @@ class Jobs:
             Refusal: QUEUE_UNAVAILABLE, DATASET_UNKNOWN, NOT_OWNER, DATASET_CLOSED, DATASET_TOO_SMALL, NAME_TAKEN, TOO_MANY_JOBS,
                 QUOTA_EXCEEDED.
         """
-        raise NotImplementedError
+        earlier = await table.of_interaction(self.database.reader, interaction_id)
+        if earlier is not None:
+            return SubmittedJob(await self.overview.view(earlier), duplicate=True)
+        dataset = await self.datasets.get(dataset_id, actor)
+        check_startable(dataset)
+        await self.queue.require()
+        profile = self.settings.profile
+        defaults = profile.training[dataset.kind]
+        items = await datasets_table.items(self.database.reader, dataset_id)
+        trigger = dataset.trigger
+        job = TrainLora(
+            job_id=str(ULID()),
+            base=profile.name,
+            lora_id=str(ULID()),
+            name=dataset.name,
+            lora_kind=dataset.kind,
+            trigger=trigger,
+            items=tuple(DatasetItem(media=item.media, filename=item.filename, caption=item.caption) for item in items),
+            rank=defaults.rank,
+            steps=defaults.steps,
+            learning_rate=defaults.learning_rate,
+            batch_size=defaults.batch_size,
+            width=defaults.width,
+            height=defaults.height,
+            seed=secrets.randbelow(MAX_SEED + 1),
+            preview_prompt=trigger or dataset.name,
+        )
+
+        async def also(tx: Connection) -> None:
+            current = await self.datasets.get(dataset_id, actor, tx)
+            check_startable(current)
+            if current.items != len(items):  # pictures arrived while the button was pressed
+                raise Refusal(RefusalCode.DATASET_CLOSED, state=current.state)
+            await self.datasets.refuse_taken(tx, actor, dataset.name)
+            await loras_table.insert(tx, _reserved(job, actor, self.clock()))
+            await datasets_table.mark_started(tx, dataset_id, job.job_id)
+
+        units = profile.training_units(defaults, defaults.steps)
+        return await self._submit(job, actor, place, interaction_id, units, also)
 
     async def repeat(
         self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int, *, prompt: str | None = None, seed: int | None = None
@@ -72,30 +176,208 @@ class Jobs:
         Raises:
             Refusal: NOT_OWNER, JOB_NOT_REPEATABLE, and those of `submit_generation`.
         """
-        raise NotImplementedError
+        record = await self._record(job_id)
+        if record.owner_id != actor.user_id:
+            raise Refusal(RefusalCode.NOT_OWNER)
+        old = record.job
+        if not isinstance(old, GenerateVideo) or old.base != self.settings.base:
+            raise Refusal(RefusalCode.JOB_NOT_REPEATABLE)
+        # looked up again: a LoRA may be gone, or trained anew, since
+        stack = parse_stack(",".join(f"{use.name}:{use.weight:g}" for use in old.adapters))
+        adapters = await self.loras.resolve(stack, actor, old.base)
+        await self.queue.require()
+        changes = {
+            "job_id": str(ULID()),
+            "prompt": old.prompt if prompt is None else _prompt(prompt),
+            "seed": _seed(seed),
+            "adapters": adapters,
+            "max_bytes": place.max_bytes,
+        }
+        job = GenerateVideo.model_validate(old.model_dump() | changes)
+        return await self._submit(job, actor, place, interaction_id, self.settings.profile.generation_units(job.geometry))
 
     async def cancel(self, job_id: str, actor: Actor) -> JobView:
         """Stop a job of `actor` (or, as an admin, of their server): at once while it waits, between two steps while it runs.
 
-        The returned record is CANCELLED, or still open with `cancel_requested`.
+        The returned record is CANCELLED, or still open with `cancel_requested`; a request outlives any outage of Redis.
 
         Raises:
-            Refusal: NOT_OWNER, JOB_OVER, QUEUE_UNAVAILABLE (the job runs and its worker cannot be told).
+            Refusal: NOT_OWNER, JOB_OVER.
         """
-        raise NotImplementedError
+        record = await self._allowed(job_id, actor)
+        async with self.database.transaction() as tx:
+            await table.request_cancel(tx, job_id)
+            record = await self._record(job_id, tx)
+            if record.status.terminal:
+                raise Refusal(RefusalCode.JOB_OVER, status=record.status)
+            if record.status is JobStatus.QUEUED:
+                await self.outcomes.cancel(tx, record, record.steps_done)
+        try:
+            withdrawn = await self.queue.withdraw(record.job)
+            await self.queue.request_cancel(job_id)
+        except QueueUnavailableError as error:
+            logger.warning("cancel request kept until redis answers: %s", error, extra={"job_id": job_id})
+            withdrawn = False
+        if withdrawn and record.status is not JobStatus.QUEUED:
+            await self._cancel_withdrawn(job_id)
+        self.loras.forget()
+        return await self.get(job_id)
+
+    async def _cancel_withdrawn(self, job_id: str) -> None:
+        async with self.database.transaction() as tx:
+            record = await self._record(job_id, tx)
+            await self.outcomes.cancel(tx, record, record.steps_done)
 
     async def delete_result(self, job_id: str, actor: Actor) -> JobRecord:
-        """Delete what a finished job of `actor` (or, as an admin, of their server) left in the store; the caller deletes the message.
+        """Delete what a finished job of `actor` (or, as an admin, of their server) left; the caller deletes the message.
+
+        A trained LoRA is no longer offered to anybody; its file stays for the jobs that already use it. Deleting twice is deleting once.
 
         Raises:
-            Refusal: NOT_OWNER, JOB_OVER is not raised for a second call: deleting twice is deleting once.
+            Refusal: NOT_OWNER, STORE_UNAVAILABLE.
         """
-        raise NotImplementedError
+        record = await self._allowed(job_id, actor)
+        async with self.database.transaction() as tx:
+            await table.mark_deleted(tx, job_id)
+            if isinstance(record.result, LoraTrained):
+                await loras_table.mark_gone(tx, record.result.lora_id)
+        self.loras.forget()
+        try:
+            for obj in _disposable(record):
+                await self.store.delete(obj.key)
+        except StoreError:
+            raise Refusal(RefusalCode.STORE_UNAVAILABLE) from None
+        return record
 
     async def get(self, job_id: str) -> JobView:
         """A job with its position, ETA and progress."""
-        raise NotImplementedError
+        return await self.overview.view(await self._record(job_id))
 
     async def mine(self, actor: Actor, *, limit: int = 10) -> list[JobView]:
         """Open jobs of `actor` first, then the latest finished ones."""
-        raise NotImplementedError
+        return await self.overview.views(await table.of_owner(self.database.reader, actor.user_id, limit))
+
+    async def views(self, job_ids: Sequence[str]) -> dict[str, JobView]:
+        """Several jobs at once."""
+        views = await self.overview.views([await self._record(job_id) for job_id in job_ids])
+        return {view.record.job_id: view for view in views}
+
+    async def _submit(
+        self,
+        job: TrainLora | GenerateVideo,
+        actor: Actor,
+        place: JobPlace,
+        interaction_id: int,
+        units: int,
+        also: Also | None = None,
+    ) -> SubmittedJob:
+        now = self.clock()
+        async with self.database.transaction() as tx:
+            record = await table.of_interaction(tx, interaction_id)
+            duplicate = record is not None
+            if record is None:
+                await self._insert(tx, job, actor, place, interaction_id, units, now)
+                if also is not None:
+                    await also(tx)
+                record = await self._record(job.job_id, tx)
+        self.loras.forget()
+        return SubmittedJob(await self.overview.view(record), duplicate)
+
+    async def _insert(
+        self, tx: Connection, job: TrainLora | GenerateVideo, actor: Actor, place: JobPlace, interaction_id: int, units: int, now: float
+    ) -> None:
+        limit = self.settings.max_open_jobs
+        if (open_jobs := await table.count_open(tx, actor.user_id)) >= limit:
+            raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
+        await self.quotas.reserve(tx, actor, job.job_id, units)
+        new = NewJob(
+            job=job,
+            owner_id=actor.user_id,
+            owner_name=actor.display_name,
+            guild_id=place.guild_id,
+            channel_id=place.channel_id,
+            interaction_id=interaction_id,
+            units=units,
+            created_at=now,
+        )
+        await table.insert(tx, new)
+        await cards_table.insert(tx, job.job_id, nonce_for(job.job_id, "card"))
+        await ledger.remember_user(tx, actor.user_id, actor.display_name, now)
+
+    def _geometry(self, seconds: float | None, aspect: str | None) -> Geometry:
+        rule = self.settings.profile.geometry
+        if aspect is not None and aspect not in rule.aspects:
+            raise Refusal(RefusalCode.ASPECT_UNKNOWN, aspect=aspect, known=list(rule.aspects))
+        width, height = rule.aspects[aspect] if aspect is not None else next(iter(rule.aspects.values()))
+        if seconds is None:
+            return Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
+        maximum = min(self.settings.max_video_seconds, math.floor(rule.max_frames / rule.fps * 10) / 10)
+        if not MIN_SECONDS <= seconds <= maximum:  # also refuses nan
+            raise Refusal(RefusalCode.SECONDS_OUT_OF_RANGE, seconds=seconds, minimum=MIN_SECONDS, maximum=maximum)
+        return Geometry(width=width, height=height, num_frames=rule.frames_for(seconds), fps=rule.fps)
+
+    async def _record(self, job_id: str, db: Connection | None = None) -> JobRecord:
+        record = await table.get(db or self.database.reader, job_id)
+        if record is None:
+            raise Refusal(RefusalCode.JOB_UNKNOWN)
+        return record
+
+    async def _allowed(self, job_id: str, actor: Actor) -> JobRecord:
+        record = await self._record(job_id)
+        if record.owner_id == actor.user_id or (actor.is_admin and record.guild_id is not None and record.guild_id == actor.guild_id):
+            return record
+        raise Refusal(RefusalCode.NOT_OWNER)
+
+
+def _prompt(text: str) -> str:
+    prompt = text.strip()
+    if not prompt:
+        raise Refusal(RefusalCode.PROMPT_EMPTY)
+    return _limited(prompt, "prompt")
+
+
+def _limited(text: str, field: str) -> str:
+    if len(text) > MAX_PROMPT_CHARS:
+        raise Refusal(RefusalCode.PROMPT_TOO_LONG, length=len(text), limit=MAX_PROMPT_CHARS, field=field)
+    return text
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbelow(MAX_SEED + 1)
+    if not 0 <= seed <= MAX_SEED:
+        raise Refusal(RefusalCode.SEED_OUT_OF_RANGE, seed=seed, limit=MAX_SEED)
+    return seed
+
+
+def _reserved(job: TrainLora, actor: Actor, now: float) -> LoraRecord:
+    return LoraRecord(
+        lora_id=job.lora_id,
+        owner_id=actor.user_id,
+        owner_name=actor.display_name,
+        guild_id=actor.guild_id,
+        name=job.name,
+        kind=job.lora_kind,
+        trigger=job.trigger,
+        base=job.base,
+        state=LoraState.TRAINING,
+        job_id=job.job_id,
+        file=None,
+        preview=None,
+        poster=None,
+        loss_curve=None,
+        manifest=None,
+        uses=0,
+        created_at=now,
+    )
+
+
+def _disposable(record: JobRecord) -> list[StoredObject]:
+    match record.result:
+        case VideoRendered(file=file, poster=poster):
+            found = [file, poster]
+        case LoraTrained(preview=preview, poster=poster, loss_curve=loss_curve):
+            found = [preview, poster, loss_curve]
+        case None:
+            found = []
+    return [obj for obj in found if obj is not None]

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from bot.services.jobs import JobView
+from ulid import ULID
+
+from bot.clock import Clock
+from bot.storage import jobs as jobs_table
+from bot.storage import outbox as table
+from bot.storage.database import Database
+
+if TYPE_CHECKING:  # jobs end through outcomes, which write posts
+    from bot.services.jobs import Jobs
+    from bot.services.overview import JobView
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class PostKind(StrEnum):
@@ -27,29 +41,68 @@ class Post:
     first_try_at: float | None  # None: never tried, so it cannot be in the channel yet
 
 
+def nonce_for(job_id: str, purpose: str) -> str:
+    """A message nonce made from the job alone: one letter and the ULID in base 62, at most 23 of Discord's 25 characters."""
+    number, digits = int(ULID.from_str(job_id)), ""
+    while number:
+        number, digit = divmod(number, 62)
+        digits = _DIGITS[digit] + digits
+    return purpose[0] + digits
+
+
 class Posts:
     """The drain's view of the outbox."""
 
+    def __init__(self, database: Database, jobs: Jobs, clock: Clock) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._clock = clock
+        self._written = asyncio.Event()
+
     async def due(self, *, limit: int = 10) -> list[Post]:
         """Posts whose time has come, oldest first."""
-        raise NotImplementedError
+        records = await table.due(self._database.reader, self._clock(), limit)
+        return [
+            Post(
+                post_id=record.post_id,
+                kind=PostKind(record.kind),
+                nonce=record.nonce,
+                view=await self._jobs.get(record.job_id),
+                tries=record.tries,
+                first_try_at=record.first_try_at,
+            )
+            for record in records
+        ]
+
+    def announce(self) -> None:
+        """A transaction that may have written posts was committed."""
+        self._written.set()
 
     async def wait(self, timeout_s: float) -> None:
         """Return when a post was written since the last call, or after `timeout_s`."""
-        raise NotImplementedError
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._written.wait()
+        self._written.clear()
 
     async def begin(self, post_id: int) -> None:
         """About to send: count the try and remember when the first one was."""
-        raise NotImplementedError
+        async with self._database.transaction() as tx:
+            await table.begin(tx, post_id, self._clock())
 
     async def sent(self, post_id: int, *, channel_id: int, message_id: int) -> None:
         """The message exists; the job remembers it."""
-        raise NotImplementedError
+        async with self._database.transaction() as tx:
+            job_id = await table.mark_sent(tx, post_id, channel_id, message_id)
+            if job_id is not None:
+                await jobs_table.note_posted(tx, job_id, message_id)
 
     async def later(self, post_id: int, *, delay_s: float, error: str) -> None:
         """Try again after `delay_s`."""
-        raise NotImplementedError
+        async with self._database.transaction() as tx:
+            await table.postpone(tx, post_id, self._clock() + delay_s, error)
 
     async def undeliverable(self, post_id: int, *, error: str) -> None:
         """Nowhere to post it; the result stays in `/jobs`."""
-        raise NotImplementedError
+        async with self._database.transaction() as tx:
+            await table.mark_undeliverable(tx, post_id, error)

@@ -20,3 +20,9 @@ async def put(tx: Connection, stream: str, position: str) -> None:
         "INSERT INTO cursors (stream, position) VALUES (?, ?) ON CONFLICT (stream) DO UPDATE SET position = excluded.position",
         (stream, position),
     )
+
+
+def order(position: str) -> tuple[int, int]:
+    """Stream ids compare by their two numbers."""
+    milliseconds, _, sequence = position.partition("-")
+    return int(milliseconds), int(sequence or 0)

@@ -175,8 +175,8 @@ async def mark_dispatched(tx: Connection, job_id: str, now: float) -> bool:
 
 
 async def mark_lost(tx: Connection, job_id: str) -> bool:
-    """`dispatched | running -> queued`: Redis or its worker lost the job. Attempts are counted from the start again, as arq does."""
-    return await _move(tx, job_id, JobStatus.QUEUED, "losses = losses + 1, attempt = 0, last_seq = -1, worker_id = NULL", ())
+    """`dispatched | running -> queued`: Redis lost the job. The attempt number stays, the next attempt is a higher one."""
+    return await _move(tx, job_id, JobStatus.QUEUED, "losses = losses + 1, worker_id = NULL", ())
 
 
 async def mark_waiting(tx: Connection, job_id: str) -> bool:

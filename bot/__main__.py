@@ -1,0 +1,202 @@
+"""`python -m bot`: settings, database, store, queue and services, then the Discord client beside its background tasks."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import discord
+
+from bot.client import CallsheetClient
+from bot.clock import build_clock
+from bot.config import BotSettings, SettingsError, load_settings
+from bot.dispatcher import Dispatcher
+from bot.event_consumer import EventConsumer
+from bot.one_machine import run_all_in_one
+from bot.outbox import Outbox
+from bot.queue import JobQueue, open_queue
+from bot.services.app import Services
+from bot.services.build import build_services
+from bot.services.links import LinkSigner, load_secret
+from bot.status_cards import StatusCards
+from bot.storage.database import Database, DatabaseError, open_database
+from bot.web import WebServer, bind
+from engine.errors import EngineError
+from engine.store import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+REDIS_PATIENCE_S = 5.0
+EXPIRY_INTERVAL_S = 600.0
+
+NO_TOKEN = "DISCORD_TOKEN is not set: create a bot at https://discord.com/developers/applications and put its token there."  # noqa: S105
+NO_REDIS = "REDIS_URL is not set: give the address of a Redis or Valkey server, or start with --all-in-one."
+DEAD_REDIS = "Redis does not answer at the address in REDIS_URL: start it, or correct the address."
+BAD_TOKEN = "Discord refuses the token in DISCORD_TOKEN: copy it again from the developer portal."  # noqa: S105
+
+
+class StartError(Exception):
+    """The bot can't start; the message is one sentence for the operator."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit code: 0 after a signal, 78 for settings to correct, 69 for something that is not there."""
+    parser = argparse.ArgumentParser(prog="python -m bot", description="The Callsheet bot.")
+    parser.add_argument("--all-in-one", action="store_true", help="also run the worker, and a Valkey server unless REDIS_URL is set")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"Settings to correct:\n{error}\n")
+        return os.EX_CONFIG
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        _require_token(settings)
+        return asyncio.run(run_all_in_one(settings) if options.all_in_one else run_bot(settings))
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except DatabaseError as error:
+        sys.stderr.write(f"{error}\n")
+        return os.EX_UNAVAILABLE
+
+
+async def run_bot(settings: BotSettings) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: a token, Redis, the store or the port is missing or refused.
+        DatabaseError: see `open_database`.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    token = _require_token(settings)
+    if settings.redis_url is None:
+        raise StartError(NO_REDIS, os.EX_CONFIG)
+    await asyncio.to_thread(_empty, settings)
+    async with (
+        open_database(settings.database_path) as database,
+        open_queue(settings.redis_url.get_secret_value(), settings.keys) as queue,
+    ):
+        await _require_redis(queue)
+        async with _opened_services(settings, database, queue) as (services, listener), CallsheetClient(settings, services) as client:
+            try:
+                await _serve(settings, database, queue, services, listener, client, token, stop)
+            except* discord.LoginFailure:
+                raise StartError(BAD_TOKEN, os.EX_CONFIG) from None
+    return 0
+
+
+async def _serve(
+    settings: BotSettings,
+    database: Database,
+    queue: JobQueue,
+    services: Services,
+    listener: socket.socket,
+    client: CallsheetClient,
+    token: str,
+    stop: asyncio.Event,
+) -> None:
+    """Run every task until `stop`, or until one of them fails: a bot without one of its parts must not look alive."""
+    dispatcher = Dispatcher(
+        database=database,
+        queue=queue,
+        outcomes=services.outcomes,
+        posts=services.posts,
+        clock=services.clock,
+        dispatch_interval_s=settings.dispatch_interval_s,
+        reconcile_interval_s=settings.reconcile_interval_s,
+    )
+    consumer = EventConsumer(database, queue, services.outcomes, services.posts, services.loras)
+
+    async def health() -> Mapping[str, bool]:
+        return {"discord": client.is_ready(), "redis": queue.alive, "workers": bool(queue.seen_workers)}
+
+    async def connected() -> None:
+        await client.start(token)
+        stop.set()  # discord.py closes for good only when told to
+
+    web = WebServer(listener, services.files.store, services.files.signer, settings.scratch_dir / "downloads", health)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(coroutine, name=name)
+            for name, coroutine in {
+                "redis health": queue.watch_health(),
+                "dispatch": dispatcher.run_dispatch(),
+                "reconcile": dispatcher.run_reconcile(),
+                "events": consumer.run(),
+                "drafts": _expire_drafts(services),
+                "web": web.run(),
+                "outbox": Outbox(client, services, settings).run(),
+                "status cards": StatusCards(client, services, settings).run(),
+                "discord": connected(),
+            }.items()
+        ]
+        await stop.wait()
+        logger.info("stopping")
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _opened_services(settings: BotSettings, database: Database, queue: JobQueue) -> AsyncIterator[tuple[Services, socket.socket]]:
+    clock = build_clock(settings.clock_offset_file)
+    try:
+        store = ObjectStore.open(settings.object_store_url)
+    except EngineError as error:
+        raise StartError(str(error), os.EX_CONFIG) from error
+    try:
+        listener = bind(settings.web_host, settings.web_port)
+    except OSError as error:
+        raise StartError(f"The web server can't use {settings.web_host}:{settings.web_port}: {error}.", os.EX_UNAVAILABLE) from error
+    with contextlib.closing(listener):
+        public_url = settings.public_url or f"http://{settings.web_host}:{listener.getsockname()[1]}"
+        secret = settings.link_secret.get_secret_value().encode() if settings.link_secret else load_secret(settings.data_dir / "link.key")
+        signer = LinkSigner(secret, public_url, settings.link_expires_s, clock)
+        yield build_services(settings, database, queue, store, signer, clock), listener
+
+
+async def _expire_drafts(services: Services) -> None:
+    while True:
+        if dropped := await services.datasets.expire_drafts():
+            logger.info("%d data sets that nobody started were dropped", dropped)
+        await asyncio.sleep(EXPIRY_INTERVAL_S)
+
+
+async def _require_redis(queue: JobQueue) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REDIS_PATIENCE_S):
+            while not await queue.ping():  # noqa: ASYNC110 - there is no event for a server that is not up yet
+                await asyncio.sleep(0.1)
+    if not queue.alive:
+        raise StartError(DEAD_REDIS, os.EX_UNAVAILABLE)
+
+
+def _require_token(settings: BotSettings) -> str:
+    if settings.discord_token is None or not settings.discord_token.get_secret_value():
+        raise StartError(NO_TOKEN, os.EX_CONFIG)
+    return settings.discord_token.get_secret_value()
+
+
+def _empty(settings: BotSettings) -> None:
+    shutil.rmtree(settings.scratch_dir, ignore_errors=True)
+    settings.scratch_dir.mkdir(parents=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Hands waiting jobs to arq, as late as possible, and keeps SQLite and Redis of one mind.
+
+SQLite is the queue: a job is handed out only when a live worker can start it now or next, so order, fairness and position are rows and
+indexes. The reconciler heals what an outage, a wiped Redis or a dead worker left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from bot.clock import Clock
+from bot.queue import JobQueue, QueueUnavailableError, Whereabouts
+from bot.services.outcomes import Outcomes
+from bot.services.posts import Posts
+from bot.storage import cursors
+from bot.storage import jobs as table
+from bot.storage.database import Database
+from bot.storage.jobs import JobRecord
+from engine.contracts.failures import FailureCode
+from engine.contracts.status import JobStatus, Lane, WorkerState, WorkerStatus
+
+logger = logging.getLogger(__name__)
+
+MAX_LOSSES = 5
+"""A job that was lost more often than this is given up: something about it, or about the machine, is not going to work."""
+GRACE_S = 3.0
+"""A job handed out this recently may still be on its way."""
+
+
+@dataclass
+class Dispatcher:
+    """`run_dispatch` and `run_reconcile` are two tasks of the bot; `dispatch` and `reconcile` are one round of each."""
+
+    database: Database
+    queue: JobQueue
+    outcomes: Outcomes
+    posts: Posts
+    clock: Clock
+    dispatch_interval_s: float
+    reconcile_interval_s: float
+    _missing: set[str] = field(default_factory=set)
+    """Jobs that were not in Redis at the last round."""
+
+    async def run_dispatch(self) -> None:
+        """Dispatch for ever."""
+        while True:
+            try:
+                await self.dispatch()
+            except QueueUnavailableError as error:
+                logger.debug("nothing is handed out: %s", error)
+            await asyncio.sleep(self.dispatch_interval_s)
+
+    async def run_reconcile(self) -> None:
+        """Reconcile for ever."""
+        while True:
+            try:
+                await self.reconcile()
+            except QueueUnavailableError as error:
+                logger.debug("nothing to compare with: %s", error)
+            await asyncio.sleep(self.reconcile_interval_s)
+
+    async def dispatch(self) -> int:
+        """Hand out what live workers can take: per lane at most one job more than there are workers. How many.
+
+        Raises:
+            QueueUnavailableError: Redis is away; what was marked but perhaps not enqueued is looked up by `reconcile`.
+        """
+        workers = await self.queue.workers()
+        handed_out = 0
+        for base, lane in await table.waiting_lanes(self.database.reader):
+            live = _live(workers, base, lane)
+            room = live + 1 - await table.count_handed_out(self.database.reader, base, lane) if live else 0
+            if room > 0:
+                for record in await table.waiting(self.database.reader, base, lane, room):
+                    handed_out += await self._hand_out(record)
+        return handed_out
+
+    async def _hand_out(self, record: JobRecord) -> bool:
+        """Mark first, then enqueue: a crash in between leaves a row that `reconcile` finds missing in Redis, never a job without a row."""
+        async with self.database.transaction() as tx:
+            if not await table.mark_dispatched(tx, record.job_id, self.clock()):
+                return False
+            lost_before = await table.losses(tx, record.job_id) > 0
+        if lost_before and not (await self.queue.find([record.job]))[record.job_id].queued:
+            await self.queue.forget(record.job_id)
+        # workers count tries in Redis; after a loss they go on from the number SQLite remembers, so that no artifact is overwritten
+        arrived = await self.queue.enqueue(record.job, lowest_attempt=record.attempt + 1)
+        if not arrived:
+            logger.warning("arq did not take the job", extra={"job_id": record.job_id})
+        return arrived
+
+    async def reconcile(self) -> int:
+        """Compare open jobs with Redis and heal the differences. How many jobs went back to waiting, or were given up.
+
+        Raises:
+            QueueUnavailableError: Redis is away.
+        """
+        records = await table.open_jobs(self.database.reader, JobStatus.DISPATCHED, JobStatus.RUNNING)
+        for record in records:
+            if record.cancel_requested:
+                await self.queue.request_cancel(record.job_id)
+        settled = [record for record in records if self.clock() - (record.dispatched_at or record.created_at) > GRACE_S]
+        found = await self.queue.find([record.job for record in settled])
+        alive = {worker.worker_id for worker in await self.queue.workers()}
+        missing = {record.job_id for record in settled if not found[record.job_id].queued and not found[record.job_id].leased}
+        # an end that waits in the stream explains why a job has left its queue
+        confirmed = missing & self._missing if await self._caught_up() else set()
+        self._missing = missing - confirmed
+        healed = 0
+        for record in settled:
+            if record.job_id in confirmed:
+                await self._lost(record)
+                healed += 1
+            elif _orphaned(record, found[record.job_id], alive):
+                async with self.database.transaction() as tx:
+                    healed += await table.mark_waiting(tx, record.job_id)
+                logger.info("its worker is gone, the job waits for another", extra={"job_id": record.job_id})
+        return healed
+
+    async def _caught_up(self) -> bool:
+        newest = await self.queue.last_event()
+        return newest is None or cursors.order(newest) <= cursors.order(await cursors.get(self.database.reader, self.queue.keys.events))
+
+    async def _lost(self, record: JobRecord) -> None:
+        """Redis knows nothing of the job any more: it waits again, or is given up, or its cancellation is complete."""
+        async with self.database.transaction() as tx:
+            current = await table.get(tx, record.job_id)
+            if current is None or current.status.terminal:
+                return
+            if current.cancel_requested:
+                await self.outcomes.cancel(tx, current, current.steps_done)
+            elif await table.losses(tx, record.job_id) >= MAX_LOSSES:
+                await self.outcomes.fail(
+                    tx, current, FailureCode.WORKER_LOST, f"lost {MAX_LOSSES + 1} times", steps_done=current.steps_done
+                )
+            else:
+                await table.mark_lost(tx, record.job_id)
+        self.posts.announce()
+        logger.warning("redis lost the job", extra={"job_id": record.job_id})
+
+
+def _live(workers: list[WorkerStatus], base: str, lane: Lane) -> int:
+    return sum(1 for worker in workers if worker.base == base and lane in worker.lanes and worker.state is WorkerState.READY)
+
+
+def _orphaned(record: JobRecord, found: Whereabouts, alive: set[str]) -> bool:
+    return record.status is JobStatus.RUNNING and found.queued and not found.leased and record.worker_id not in alive

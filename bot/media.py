@@ -1,0 +1,93 @@
+"""Hostile and heavy media work in processes of its own: the check of uploads, and re-encoding a clip to fit a limit.
+
+The bot never decodes a picture itself. The children get no secrets: only the few variables Python needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.contracts.media import IngestReport
+
+logger = logging.getLogger(__name__)
+
+_PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+
+
+class MediaError(Exception):
+    """The child failed, or ran out of time; the message is for operators."""
+
+
+async def check_uploads(files: Sequence[tuple[Path, str]], out: Path, *, side: int, timeout_s: float) -> IngestReport:
+    """Judge uploads, given as (path, file name as uploaded), and copy the usable bytes into `out`.
+
+    Args:
+        files: What arrived.
+        out: Folder for accepted files; the caller deletes it.
+        side: Pixels per side that training will use.
+        timeout_s: Limit for the whole batch.
+
+    Raises:
+        MediaError: the check itself failed; a bad file is a verdict, not an error.
+    """
+    listing = await asyncio.to_thread(_write_listing, files, out)
+    arguments = ["check", "--uploads", str(listing), "--out", str(listing.parent), "--side", str(side), "--json"]
+    answer = await _run("engine.data.ingest", arguments, timeout_s)
+    try:
+        return IngestReport.model_validate_json(answer)
+    except ValidationError as error:
+        raise MediaError(f"the check answered nonsense: {error}") from error
+
+
+async def fit_video(source: Path, target: Path, *, max_bytes: int, timeout_s: float) -> Path:
+    """Write a copy of an MP4 of at most `max_bytes` to `target`.
+
+    Raises:
+        MediaError: no encoding fits.
+    """
+    await _run("engine.sample.video", ["fit", str(source), str(target), "--max-bytes", str(max_bytes)], timeout_s)
+    if not await asyncio.to_thread(lambda: target.exists() and target.stat().st_size <= max_bytes):
+        raise MediaError("the encoder left no file that fits")
+    return target
+
+
+def _write_listing(files: Sequence[tuple[Path, str]], out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    listing = out.absolute() / "uploads.json"
+    listing.write_text(json.dumps([{"path": str(path.absolute()), "filename": name} for path, name in files]))
+    return listing
+
+
+async def _run(module: str, arguments: Sequence[str], timeout_s: float) -> bytes:
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise MediaError(f"{module} took longer than {timeout_s:g} s") from None
+    finally:
+        # the child decodes in children of its own: end the whole group
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    if process.returncode != 0:
+        raise MediaError(f"{module} ended with {process.returncode}: {errors.decode(errors='replace').strip()[-500:]}")
+    return output

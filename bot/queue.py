@@ -1,0 +1,271 @@
+"""Redis as the bot sees it: arq's queues, the event stream, heartbeats, progress, and whether any of it answers.
+
+arq is only the transport: what waits is decided in SQLite (`bot/dispatcher.py`). Every call has short timeouts, because somebody may be
+waiting for the answer, and raises `QueueUnavailableError` when Redis is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
+from pydantic import ValidationError
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from bot.errors import Refusal, RefusalCode
+from engine.contracts import wire
+from engine.contracts.events import Progress
+from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
+from engine.contracts.status import WorkerStatus
+
+logger = logging.getLogger(__name__)
+
+PING_INTERVAL_S = 1.0
+PING_TIMEOUT_S = 0.7
+"""Redis that is silent for longer counts as dead while a person waits for an answer."""
+FRESH_S = 0.25
+"""A ping this young is believed without another one."""
+QUICK_S = 1.5
+"""Limit of the calls made while a person waits."""
+
+_WITHDRAW = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3], KEYS[4])
+return 1
+"""
+
+
+class QueueUnavailableError(Exception):
+    """Redis does not answer, or refuses us."""
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """What Redis knows of a job."""
+
+    queued: bool  # in its arq queue, where it stays while it runs
+    leased: bool  # a worker holds it
+
+
+@dataclass(frozen=True)
+class StreamEntry:
+    """One entry of the event stream; `data` is None for one that is not ours."""
+
+    entry_id: str
+    data: bytes | None
+
+
+@dataclass
+class JobQueue:
+    """One Redis, shared by all tasks of the bot. Make it with `open_queue`."""
+
+    redis: ArqRedis
+    keys: wire.Keys
+    seen_workers: list[WorkerStatus] = field(default_factory=list)
+    """What the latest `workers()` found."""
+    _answered_at: float = field(default=float("-inf"))  # monotonic
+    _alive: bool = False
+    _ping: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """What the last ping said."""
+        return self._alive
+
+    async def require(self) -> None:
+        """Return when Redis answers now; at once when it answered just now.
+
+        Raises:
+            Refusal: QUEUE_UNAVAILABLE, after `PING_TIMEOUT_S` at most.
+        """
+        if not self._alive or time.monotonic() - self._answered_at > FRESH_S:
+            await self.ping()
+        if not self._alive:
+            raise Refusal(RefusalCode.QUEUE_UNAVAILABLE)
+
+    async def ping(self) -> bool:
+        """Ask Redis; callers at the same time share one question."""
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.create_task(self._ping_once())
+        await asyncio.shield(self._ping)
+        return self._alive
+
+    async def _ping_once(self) -> None:
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self.redis.ping()
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._alive:
+                logger.warning("redis does not answer: %s", error)
+            self._alive = False
+            return
+        if not self._alive:
+            logger.info("redis answers")
+        self._alive, self._answered_at = True, time.monotonic()
+
+    async def watch_health(self) -> None:
+        """Ping for ever, so that `alive` is never much older than a second."""
+        while True:
+            await self.ping()
+            await asyncio.sleep(PING_INTERVAL_S)
+
+    async def enqueue(self, job: TrainLora | GenerateVideo, *, lowest_attempt: int = 1) -> bool:
+        """Hand a job to arq and look whether it arrived: arq's own answer is ambiguous when a connection breaks.
+
+        Returns:
+            True when the job is in its queue now, be it from this call or an earlier one. False when something of the job is left in Redis
+            that keeps arq from taking it (`forget` removes it).
+        """
+        with _translated():
+            accepted = await self.redis.enqueue_job(
+                wire.TASK,
+                job.model_dump(mode="json"),
+                _job_id=job.job_id,
+                _queue_name=self.keys.queue(job.base, lane_of(job)),
+                _expires=wire.JOB_EXPIRES_S,
+                _job_try=lowest_attempt if lowest_attempt > 1 else None,
+            )
+        return accepted is not None or (await self.find([job]))[job.job_id].queued
+
+    async def forget(self, job_id: str) -> None:
+        """Remove what keeps arq from taking a lost job again."""
+        with _translated():
+            await self.redis.delete(job_key_prefix + job_id, result_key_prefix + job_id)
+
+    async def find(self, jobs: Sequence[TrainLora | GenerateVideo]) -> dict[str, Whereabouts]:
+        """Look for jobs in their queues."""
+        if not jobs:
+            return {}
+        with _translated():
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for job in jobs:
+                    pipe.zscore(self.keys.queue(job.base, lane_of(job)), job.job_id)
+                    pipe.exists(in_progress_key_prefix + job.job_id)
+                answers = await pipe.execute()
+        scores, leases = answers[::2], answers[1::2]
+        return {
+            job.job_id: Whereabouts(queued=score is not None, leased=bool(lease))
+            for job, score, lease in zip(jobs, scores, leases, strict=True)
+        }
+
+    async def withdraw(self, job: TrainLora | GenerateVideo) -> bool:
+        """Take a job that no worker holds out of its queue. False: a worker holds it."""
+        queue, job_id = self.keys.queue(job.base, lane_of(job)), job.job_id
+        keys = [in_progress_key_prefix + job_id, queue, job_key_prefix + job_id, self.keys.tries(job_id)]
+        with _translated():
+            async with asyncio.timeout(QUICK_S):
+                return bool(await cast("Awaitable[Any]", self.redis.eval(_WITHDRAW, len(keys), *keys, job_id)))
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Tell whoever runs the job, now or later, to stop."""
+        with _translated():
+            async with asyncio.timeout(QUICK_S):
+                await self.redis.set(self.keys.cancel(job_id), b"1", ex=wire.CANCEL_EXPIRES_S)
+
+    async def workers(self) -> list[WorkerStatus]:
+        """Workers whose heartbeat is fresh; entries of dead ones are removed on the way."""
+        with _translated():
+            raw = await cast("Awaitable[dict[bytes, bytes]]", self.redis.hgetall(self.keys.workers))
+            if not raw:
+                self.seen_workers = []
+                return []
+            names = list(raw)
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.exists(self.keys.worker_alive(name.decode()))
+                alive = await pipe.execute()
+            dead = [name for name, lives in zip(names, alive, strict=True) if not lives]
+            if dead:
+                await cast("Awaitable[int]", self.redis.hdel(self.keys.workers, *cast("list[str]", dead)))
+        statuses = [_worker(raw[name]) for name, lives in zip(names, alive, strict=True) if lives]
+        self.seen_workers = [status for status in statuses if status is not None]
+        return self.seen_workers
+
+    async def progress(self, job_ids: Sequence[str]) -> dict[str, Progress]:
+        """Latest progress of those jobs that report any."""
+        if not job_ids:
+            return {}
+        with _translated():
+            async with asyncio.timeout(QUICK_S):
+                values = await self.redis.mget([self.keys.progress(job_id) for job_id in job_ids])
+        found = {}
+        for job_id, value in zip(job_ids, values, strict=True):
+            if value is not None:
+                with contextlib.suppress(ValidationError):  # a newer worker's; the bar stays where it is
+                    found[job_id] = Progress.model_validate_json(value)
+        return found
+
+    async def read_events(self, after: str, *, count: int, block_ms: int) -> list[StreamEntry]:
+        """Entries after an id, waiting at most `block_ms` for the first."""
+        with _translated():
+            streams = await self.redis.xread({self.keys.events: after}, count=count, block=block_ms)
+        if not streams:
+            return []
+        entries = streams[0][1] if isinstance(streams, list) else next(iter(streams.values()))[0]
+        return [StreamEntry(entry_id.decode(), fields.get(b"event")) for entry_id, fields in entries]
+
+    async def last_event(self) -> str | None:
+        """Id of the newest entry ever added; None when there is no stream."""
+        with _translated():
+            try:
+                info = await self.redis.xinfo_stream(self.keys.events)
+            except ResponseError:  # no such key
+                return None
+        return cast("bytes", info["last-generated-id"]).decode()
+
+
+@asynccontextmanager
+async def open_queue(url: str, keys: wire.Keys) -> AsyncIterator[JobQueue]:
+    """Connect on first use; Redis need not be there yet."""
+    # one quick retry bridges a connection that a restarted Redis had closed
+    options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    if url.startswith("rediss:"):
+        options["ssl_check_hostname"] = True  # redis-py's default accepts any certificate of a known authority
+    pool = ConnectionPool.from_url(
+        url,
+        socket_timeout=3.0,
+        socket_connect_timeout=1.0,
+        health_check_interval=15,
+        retry=Retry(ExponentialBackoff(cap=0.1, base=0.02), 2),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError],
+        **options,
+    )
+    redis = ArqRedis(pool, job_serializer=wire.dumps, job_deserializer=wire.loads)
+    queue = JobQueue(redis, keys)
+    try:
+        yield queue
+    finally:
+        await redis.aclose()
+        await pool.aclose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AuthenticationError as error:
+        raise QueueUnavailableError(f"Redis refuses the bot: {error}") from error
+    except (RedisError, OSError, TimeoutError) as error:
+        raise QueueUnavailableError(f"Redis does not answer: {error}") from error
+
+
+def _worker(data: bytes) -> WorkerStatus | None:
+    try:
+        return WorkerStatus.model_validate_json(data)
+    except ValidationError:
+        logger.warning("a worker announces something this bot cannot read; is it newer?")
+        return None

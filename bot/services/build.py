@@ -1,0 +1,59 @@
+"""Builds the services over what was opened already; opens nothing itself."""
+
+from __future__ import annotations
+
+from bot.clock import Clock
+from bot.config import BotSettings
+from bot.queue import JobQueue
+from bot.services.app import Services
+from bot.services.cards import Cards
+from bot.services.datasets import Datasets
+from bot.services.estimates import Estimates
+from bot.services.files import Files
+from bot.services.jobs import Jobs
+from bot.services.links import LinkSigner
+from bot.services.loras import Loras
+from bot.services.outcomes import Outcomes
+from bot.services.overview import Overview
+from bot.services.posts import Posts
+from bot.services.quotas import Quotas
+from bot.services.uploads import Uploads
+from bot.storage.database import Database
+from engine.store import ObjectStore
+
+
+def build_services(
+    settings: BotSettings, database: Database, queue: JobQueue, store: ObjectStore, signer: LinkSigner, clock: Clock
+) -> Services:
+    """All services of one bot."""
+    quotas = Quotas(database, clock, settings.daily_units)
+    estimates = Estimates(database, clock)
+    uploads = Uploads(settings, database, store)
+    loras = Loras(database)
+    outcomes = Outcomes(quotas, clock)
+    datasets = Datasets(settings, database, uploads, clock, quotas, estimates)
+    jobs = Jobs(
+        settings=settings,
+        database=database,
+        queue=queue,
+        store=store,
+        clock=clock,
+        quotas=quotas,
+        loras=loras,
+        datasets=datasets,
+        uploads=uploads,
+        outcomes=outcomes,
+        overview=Overview(queue, estimates),
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        datasets=datasets,
+        jobs=jobs,
+        loras=loras,
+        quotas=quotas,
+        posts=Posts(database, jobs, clock),
+        cards=Cards(database, jobs),
+        files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s),
+        outcomes=outcomes,
+    )

@@ -1,0 +1,64 @@
+"""Jobs as a person may see them now: the row, its place in the order, how far it is, when it should end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.queue import JobQueue, QueueUnavailableError
+from bot.services.estimates import Estimates
+from bot.storage.jobs import JobRecord
+from engine.contracts.events import Progress
+from engine.contracts.status import JobStatus, Lane, WorkerState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as a person may see it now."""
+
+    record: JobRecord
+    position: int | None  # 1 = next to start; None unless queued or dispatched
+    eta: float | None  # unix seconds at which it should end; None when nothing is known
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Turns rows into views. Without Redis there is no progress to show, and everything else still is."""
+
+    queue: JobQueue
+    estimates: Estimates
+
+    async def view(self, record: JobRecord) -> JobView:
+        """One job."""
+        return (await self.views([record]))[0]
+
+    async def views(self, records: Sequence[JobRecord]) -> list[JobView]:
+        """Several jobs, with one question to Redis."""
+        progress = await self._progress([record.job_id for record in records if record.status is JobStatus.RUNNING])
+        return [
+            JobView(
+                record=record,
+                position=await self.estimates.position(record),
+                eta=await self.estimates.end(record, progress.get(record.job_id), self._live_lanes(record.base, record.lane)),
+                progress=progress.get(record.job_id),
+            )
+            for record in records
+        ]
+
+    async def _progress(self, job_ids: Sequence[str]) -> dict[str, Progress]:
+        if not job_ids or not self.queue.alive:
+            return {}
+        try:
+            return await self.queue.progress(job_ids)
+        except QueueUnavailableError as error:
+            logger.info("no progress to show: %s", error)
+            return {}
+
+    def _live_lanes(self, base: str, lane: Lane) -> int:
+        return sum(
+            1 for worker in self.queue.seen_workers if worker.base == base and lane in worker.lanes and worker.state is WorkerState.READY
+        )
