@@ -102,7 +102,7 @@ class ResidentBase:
     def velocity(
         self,
         tokens: torch.Tensor,  # [B, N, C] noisy, packed
-        timestep: torch.Tensor,  # [B, N], 0..1, 0 for given tokens
+        timestep: torch.Tensor,  # [B, N] or [B, 1], 0..1, 0 for given tokens
         sigma: torch.Tensor,  # [B], 0..1, the sample's noise level whatever is given
         text: TextFeatures,
         coords: torch.Tensor,  # [1 or B, 3, N, 2]

@@ -20,7 +20,7 @@ class Noised:
     tokens: torch.Tensor  # [B, N, C]: noisy, but clean where given
     target: torch.Tensor  # [B, N, C]: velocity
     sigma: torch.Tensor  # [B]: the sample's noise level, 0..1
-    timestep: torch.Tensor  # [B, N]: sigma, 0 where given
+    timestep: torch.Tensor  # [B, N]: sigma, 0 where given; [B, 1] when nothing is, which spares the model N embeddings per sample
     learned: torch.Tensor  # [B, N]: 1 where the prediction counts, 0 where given
 
 
@@ -37,9 +37,10 @@ def noised(clean: torch.Tensor, tokens_per_frame: int, first_frame_probability: 
     learned = torch.ones(batch, num_tokens)
     if num_tokens > tokens_per_frame:
         learned[is_given, :tokens_per_frame] = 0.0
+    nothing_given = bool(learned.all())
     learned = learned.to(clean.device)
-    timestep = sigma[:, None] * learned
-    level = timestep[:, :, None]  # [B, N, 1]; 0 where given, so those tokens stay clean
+    timestep = sigma[:, None] if nothing_given else sigma[:, None] * learned
+    level = timestep[:, :, None]  # [B, N or 1, 1]; 0 where given, so those tokens stay clean
     return Noised(tokens=(1 - level) * clean + level * noise, target=noise - clean, sigma=sigma, timestep=timestep, learned=learned)
 
 

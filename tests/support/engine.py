@@ -1,0 +1,181 @@
+"""The tiny base for tests, training sets made on the spot, and ports that remember what they were told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.config import TrainConfig
+from engine.contracts.events import Phase
+from engine.contracts.lora import LoraKind
+from engine.ports import NeverCancelled, NullMetrics
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.data.dataset import LocalItem
+    from engine.model.loader import ResidentBase
+    from engine.train.run import TrainingRun
+
+
+@pytest.fixture(scope="session")
+def loaded_tiny() -> ResidentBase:
+    """The tiny base, loaded once; tests take `tiny`."""
+    import torch
+
+    from engine.model.bases import get_base
+    from engine.model.loader import load_base
+
+    torch.set_num_threads(1)
+    return load_base(get_base("tiny"), device="cpu")
+
+
+@pytest.fixture
+def tiny(loaded_tiny: ResidentBase) -> Iterator[ResidentBase]:
+    """The tiny base as loaded; whatever a test leaves on it comes off."""
+    from engine.model.adapters import AdapterStack
+
+    yield loaded_tiny
+    AdapterStack(loaded_tiny).forget()
+    if getattr(loaded_tiny.transformer, "peft_config", None):
+        loaded_tiny.transformer.unload_lora()
+
+
+def checksum(resident: ResidentBase) -> str:
+    """Hash over names, values and trainability of every weight of the transformer."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(resident.transformer.named_parameters()):
+        digest.update(f"{name}:{parameter.requires_grad}".encode())
+        digest.update(parameter.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def predict(resident: ResidentBase, prompt: str = "a red ball on a beach", num_frames: int = 9) -> torch.Tensor:
+    """A velocity [2, N, C] for fixed noise, without gradients."""
+    import torch
+
+    latent_frames = (num_frames - 1) // 4 + 1
+    generator = torch.Generator().manual_seed(11)
+    tokens = torch.randn(2, latent_frames * 16, 64, generator=generator)
+    sigma = torch.tensor([0.4, 0.9])
+    text = resident.encode_text([prompt, prompt])
+    with torch.no_grad():
+        coords = resident.video_coords(latent_frames, 4, 4, 8.0)
+        return resident.velocity(tokens, sigma[:, None], sigma, text, coords)
+
+
+def write_pictures(folder: Path, count: int = 4, size: int = 64) -> list[LocalItem]:
+    """`count` different pictures with captions as an upload of a character called zoko."""
+    from engine.data.dataset import LocalItem
+
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        pixels = np.kron(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), np.ones((size // 8, size // 8, 1), dtype=np.uint8))
+        path = folder / f"picture-{index}.png"
+        Image.fromarray(pixels).save(path)
+        items.append(LocalItem(path, "image/png", path.name, f"zoko standing on hill {index}"))
+    return items
+
+
+def train_config(**changes: Any) -> TrainConfig:
+    """A training small enough for a unit test."""
+    values: dict[str, Any] = {
+        "name": "zoko",
+        "kind": LoraKind.CHARACTER,
+        "trigger": "zoko",
+        "rank": 2,
+        "steps": 4,
+        "learning_rate": 1e-3,
+        "batch_size": 2,
+        "width": 32,
+        "height": 32,
+        "seed": 5,
+    }
+    return TrainConfig(**{**values, **changes})
+
+
+class Recorder:
+    """An `EventSink` that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Phase, int, int]] = []
+        self.losses: list[float | None] = []
+        self.previews: list[tuple[int, Path]] = []
+        self.checkpoints: list[tuple[int, tuple[Path, ...]]] = []
+
+    def progress(
+        self, phase: Phase, step: int, total_steps: int, *, seconds_per_step: float | None = None, loss: float | None = None
+    ) -> None:
+        """Remember it."""
+        self.steps.append((phase, step, total_steps))
+        self.losses.append(loss)
+
+    def preview(self, step: int, image: Path) -> None:
+        """Remember it."""
+        self.previews.append((step, image))
+
+    def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
+        """Remember it."""
+        self.checkpoints.append((step, files))
+
+
+class Switch:
+    """A `CancelToken` a test turns on, at once or after being asked `after` times."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.on = False
+        self.asked = 0
+        self._after = after
+
+    def cancelled(self) -> bool:
+        """True once it is on."""
+        self.asked += 1
+        return self.on or (self._after is not None and self.asked > self._after)
+
+
+def start_run(
+    resident: ResidentBase,
+    items: Sequence[LocalItem],
+    run_dir: Path,
+    *,
+    sink: Any = None,
+    cancel: Any = None,
+    resume: bool = False,
+    gives_way: Any = None,
+    **changes: Any,
+) -> TrainingRun:
+    """A run of `train_config(**changes)`."""
+    from engine.train.recipe import build_run
+
+    return build_run(
+        resident,
+        train_config(**changes),
+        items,
+        run_dir,
+        sink or Recorder(),
+        cancel or NeverCancelled(),
+        NullMetrics(),
+        resume,
+        gives_way=gives_way,
+    )
+
+
+def run_until(run: TrainingRun, steps: int) -> None:
+    """Step until `steps` optimizer steps are made."""
+    while run.steps_done < steps:
+        run.step()
+
+
+def run_to_end(run: TrainingRun) -> Path:
+    """Step to the end and return the LoRA file."""
+    while not run.finished:
+        run.step()
+    return run.finish().path
