@@ -11,7 +11,7 @@ from pathlib import Path
 from bot.sandbox.attachments import FILES_PER_FORM, Attachments, fill_options
 from bot.sandbox.errors import ApiError, ClientRefusedError, SandboxError, ScenarioError
 from bot.sandbox.people import Outcome, Person, find_button
-from bot.sandbox.processes import ProcessDiedError, Stack
+from bot.sandbox.processes import Stack
 from bot.sandbox.records import Records, Row
 from bot.sandbox.scenario import (
     AdvanceClockStep,
@@ -76,25 +76,20 @@ class Player:
         self.played: list[Played] = []
 
     async def play(self, before: Callable[[str], None], after: Report) -> None:
-        """Play everything; a failed step does not stop the rest, a dead process does."""
+        """Play everything; a failed step does not stop the rest."""
         for step in self._scenario.steps:
             title = describe(step)
             before(title)
             at, began = self._discord.clock.now(), time.monotonic()
             failure: str | None = None
             result = ""
-            died = False
             try:
                 result = await self._play(step)
-            except ProcessDiedError as error:
-                failure, died = str(error), True
             except (SandboxError, ApiError, TimeoutError) as error:
                 failure = str(error)
             played = Played(title, step.note, at, time.monotonic() - began, result, failure)
             self.played.append(played)
             after(played)
-            if died:
-                return
 
     @property
     def failures(self) -> list[str]:
@@ -236,7 +231,7 @@ class Player:
         deadline = asyncio.get_running_loop().time() + step.within_s
         job: Row | None = None
         while True:
-            self._check_processes()
+            self._stack.check()
             job = self._records.job(job["job_id"]) if job is not None else self._newest_job(step)
             status = None if job is None else job["status"]
             if job is not None and status == step.status:
@@ -249,7 +244,7 @@ class Player:
             await asyncio.sleep(0.1)
         delivered_by = asyncio.get_running_loop().time() + DELIVERY_S
         while status in _TERMINAL and self._records.undelivered(job["job_id"]):
-            self._check_processes()
+            self._stack.check()
             if asyncio.get_running_loop().time() > delivered_by:
                 raise TimeoutError(f"its result was not posted within {DELIVERY_S:g} s")
             await asyncio.sleep(0.1)
@@ -273,7 +268,7 @@ class Player:
             return None
 
         while True:
-            self._check_processes()
+            self._stack.check()
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s <= 0:
                 raise TimeoutError(f"no message with {step.with_ or 'anything'} in #{step.where} within {step.within_s:g} s")
@@ -285,43 +280,30 @@ class Player:
         self._taken.add(found.id)
         return _short(found.text) or "a message without text"
 
-    def _check_processes(self) -> None:
-        for process in (self._stack.bot, self._stack.worker):
-            if process is not None:
-                process.check()
-
     # -- trouble ------------------------------------------------------------------------------------------------------
 
     async def _process(self, step: RestartStep | KillStep) -> str:
         name = step.restart if isinstance(step, RestartStep) else step.kill
-        process = self._stack.bot if name == "bot" else self._stack.worker
-        if process is None:
-            raise ScenarioError(f"no {name} runs")
         if isinstance(step, RestartStep):
-            code = await process.stop()
+            code = await self._stack.stop(name)
         else:
-            code = await process.kill()
+            code = await self._stack.kill(name)
             if step.again_after_s is None:
-                if name == "bot":
-                    self._stack.bot = None
-                else:
-                    self._stack.worker = None
                 return f"exit code {code}"
             await asyncio.sleep(step.again_after_s)
         if name == "bot":
             await self._discord.until(lambda: not self._discord.gateway.live_sessions, 10, "the bot's goodbye")
-            await self._stack.start_bot()
+        await self._stack.up(name)
+        if name == "bot":
             await self._stack.bot_ready()
-        else:
-            await self._stack.start_worker()
         return f"exit code {code}, started again"
 
     async def _outage(self, step: StopRedisStep) -> str:
-        await self._stack.stop_redis()
+        await self._stack.stop("valkey")
         began = time.monotonic()
         results = [await self._play(inner) for inner in step.meanwhile]
         await asyncio.sleep(max(0.0, step.stop_redis.for_s - (time.monotonic() - began)))
-        await self._stack.start_redis()
+        await self._stack.up("valkey")
         return "; ".join(results)
 
 

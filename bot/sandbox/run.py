@@ -1,0 +1,92 @@
+"""One run: loopback Discord, Valkey, worker and bot up; scenario played; transcript written; everything down again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from bot.sandbox.player import Played, Player
+from bot.sandbox.processes import Stack
+from bot.sandbox.records import Records
+from bot.sandbox.scenario import Scenario
+from bot.sandbox.server import GuildSpec, LoopbackDiscord, Settings
+from bot.sandbox.transcript import Transcript
+
+
+async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> list[str]:
+    """Play `scenario` and leave everything in `folder` (absolute, with an empty `run/`); one line per failure.
+
+    Raises:
+        SandboxError: the processes could not be started.
+        TimeoutError: they were not ready in time.
+    """
+    state = folder / "run"
+    offset_file = state / "clock-offset"
+    spec = GuildSpec(
+        scenario.guild.name, scenario.guild.premium_tier, scenario.guild.file_limit, tuple(c.name for c in scenario.guild.channels)
+    )
+    began = time.monotonic()
+    async with LoopbackDiscord(spec, settings=Settings(rate_limits=scenario.rate_limits), offset_file=offset_file) as discord:
+        _people(discord, scenario)
+        async with Stack(discord, state, offset_file, scenario.settings) as stack:
+            player = Player(scenario, discord, stack, state / "rendered")
+            try:
+                await _start(stack, console)
+                await _play(player, console)
+            finally:
+                # written even when something broke, so that there is something to look at
+                records = Records(stack.database)
+                transcript = Transcript(discord, records, folder)
+                title = scenario.title or spec.name
+                data = await asyncio.to_thread(transcript.write, player.played, title=title, store=stack.store)
+        failures = player.failures + [f"violation: {v}" for v in discord.violations]
+    page = folder / "transcript.html"
+    videos = sum(1 for m in data["messages"] for a in m["attachments"] if a["content_type"].startswith("video/"))
+    console.print(
+        f"\n[bold]{len(data['messages'])}[/] messages, [bold]{videos}[/] clips, [bold]{len(data['jobs'])}[/] jobs in "
+        f"{time.monotonic() - began:.0f} s → [link={page.as_uri()}]{escape(str(page))}[/]"
+    )
+    return failures
+
+
+def _people(discord: LoopbackDiscord, scenario: Scenario) -> None:
+    for channel in scenario.guild.channels:
+        if channel.deny:
+            discord.deny(channel.name, *channel.deny)
+    for name, part in scenario.people.items():
+        discord.user(name).account.accepts_dms = part.accepts_dms
+        if part.permissions:
+            discord.give_role(name, f"{name}'s role", part.permissions)
+
+
+async def _start(stack: Stack, console: Console) -> None:
+    with console.status("starting Valkey, worker and bot"):
+        await stack.start()
+    console.print(f"[green]●[/] worker and bot are ready [dim](logs in {escape(str(stack.logs))})[/]")
+
+
+async def _play(player: Player, console: Console) -> None:
+    status = console.status("")
+
+    def before(title: str) -> None:
+        status.update(escape(title))
+        status.start()
+
+    def after(played: Played) -> None:
+        status.stop()
+        if played.note:
+            console.print(f"\n[bold]{escape(played.note)}[/]")
+        mark = "[green]✓[/]" if played.failure is None else "[red]✗[/]"
+        console.print(f"{mark} [cyan]{played.seconds:6.1f} s[/]  {escape(played.title)}")
+        outcome = played.result if played.failure is None else played.failure
+        if outcome:
+            console.print(f"             [{'dim' if played.failure is None else 'red'}]{escape(outcome)}[/]")
+
+    try:
+        await player.play(before, after)
+    finally:
+        status.stop()
