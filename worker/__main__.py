@@ -16,7 +16,7 @@ from engine.contracts import wire
 from engine.errors import EngineError
 from engine.store import ObjectStore
 from worker.config import WorkerSettings
-from worker.connection import open_redis, patiently
+from worker.connection import open_redis, patiently, stop_tasks
 from worker.files import Checkpoints, HomeInUseError, Scratch, locked_home
 from worker.gpu_worker import CLOSING_S, GpuWorker
 from worker.health import Heartbeat, WorkerIdInUseError
@@ -103,7 +103,7 @@ async def serve(settings: WorkerSettings) -> None:
             beginning = asyncio.create_task(_begin(heartbeat, book, lanes), name="begin")
             await asyncio.wait({beginning, stopped, child}, return_when=asyncio.FIRST_COMPLETED)
             if not beginning.done():
-                beginning.cancel()
+                await stop_tasks(beginning)
             else:
                 beginning.result()
                 running |= {asyncio.create_task(lane.async_run(), name=f"lane {lane.lane}") for lane in lanes}
@@ -113,9 +113,7 @@ async def serve(settings: WorkerSettings) -> None:
                     task.result()  # none of these ends by itself, so an exception is the only way out
         finally:
             await _drain(settings, tasks, runner, lanes)
-            for task in (*running, stopped):
-                task.cancel()
-            await asyncio.wait({*running, stopped})
+            await stop_tasks(*running, stopped)
 
 
 async def _begin(heartbeat: Heartbeat, book: LeaseBook, lanes: list[GpuWorker]) -> None:

@@ -74,3 +74,16 @@ async def patiently(call: Callable[[], Awaitable[T]], what: str, pause_s: float 
         except OUTAGE as error:
             logger.warning("redis is away, %s waits: %s", what, error)
             await asyncio.sleep(pause_s)
+
+
+async def stop_tasks(*tasks: asyncio.Task[Any], again_s: float = 0.2) -> None:
+    """Cancel tasks until they have ended; their exceptions are not looked at.
+
+    Once is not enough: redis-py writes under `asyncio.wait_for`, which before Python 3.12 swallows a cancel that arrives together
+    with the end of the write.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=again_s)

@@ -24,7 +24,7 @@ from engine.contracts.events import (
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import StoredObject
 from engine.contracts.results import JobResult
-from worker.connection import OUTAGE
+from worker.connection import OUTAGE, stop_tasks
 from worker.failures import clip
 from worker.lease import End, Lease, LeaseBook, Release
 
@@ -56,8 +56,7 @@ class Reporter:
         try:
             yield self
         finally:
-            sender.cancel()
-            await asyncio.wait([sender])
+            await stop_tasks(sender)
 
     def started(self, total_steps: int) -> None:
         """The child has begun."""

@@ -17,7 +17,7 @@ from arq.worker import Worker, func
 
 from engine.contracts import wire
 from engine.contracts.status import Lane
-from worker.connection import OUTAGE, patiently
+from worker.connection import OUTAGE, patiently, stop_tasks
 from worker.lease import End, Lease, LeaseBook
 
 logger = logging.getLogger(__name__)
@@ -102,8 +102,7 @@ class GpuWorker(Worker):
         if rest:
             await asyncio.wait(rest, timeout=CLOSING_S)
         if self.main_task:
-            self.main_task.cancel()
-            await asyncio.wait([self.main_task])
+            await stop_tasks(self.main_task)
 
     async def _poll_iteration(self) -> None:
         try:
@@ -146,6 +145,8 @@ class GpuWorker(Worker):
         """Renew the lease until the job is closed; a lost lease stops the job, since its work can't be committed any more."""
         while not lease.lost:
             await asyncio.sleep(self.book.lease_s / 3)
+            if self.leases.get(lease.job_id) is not lease:
+                return
             try:
                 await self.book.beat(lease)
             except OUTAGE as error:

@@ -147,7 +147,8 @@ return 1
 """
 )
 
-# KEYS queues; ARGV lease prefix, worker prefix of tokens, prefix of this process's tokens
+# KEYS queues; ARGV lease prefix, worker prefix of tokens, prefix of this process's tokens, tries prefix.
+# The try is closed as a crash here, so that the hold-off after an outage does not apply to it.
 _RECLAIM = """
 local freed = {}
 for _, queue in ipairs(KEYS) do
@@ -155,6 +156,10 @@ for _, queue in ipairs(KEYS) do
     local owner = redis.call('GET', ARGV[1] .. id)
     if owner and string.sub(owner, 1, #ARGV[2]) == ARGV[2] and string.sub(owner, 1, #ARGV[3]) ~= ARGV[3] then
       redis.call('DEL', ARGV[1] .. id)
+      if redis.call('HGET', ARGV[4] .. id, 'open') == '1' then
+        redis.call('HSET', ARGV[4] .. id, 'open', '0')
+        redis.call('HINCRBY', ARGV[4] .. id, 'crashed', 1)
+      end
       freed[#freed + 1] = id
     end
   end
@@ -233,7 +238,8 @@ class LeaseBook:
         if up_s < self.lease_s:
             self.note_outage()
         mine = f"{self.worker_id}|"
-        freed = await self._timed(self._reclaim(keys=list(queues), args=[in_progress_key_prefix, mine, f"{mine}{self.incarnation}|"]))
+        args: Args = [in_progress_key_prefix, mine, f"{mine}{self.incarnation}|", self.keys.tries("")]
+        freed = await self._timed(self._reclaim(keys=list(queues), args=args))
         return [job_id.decode() for job_id in freed]
 
     def note_outage(self) -> None:

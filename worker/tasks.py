@@ -23,7 +23,7 @@ from engine.errors import StoreError
 from engine.store import ObjectStore
 from worker import pipe
 from worker.config import WorkerSettings
-from worker.connection import OUTAGE, patiently
+from worker.connection import OUTAGE, patiently, stop_tasks
 from worker.events import Reporter
 from worker.failures import ChildDiedError, code_of, describe
 from worker.files import Checkpoints, Scratch
@@ -285,9 +285,7 @@ class Tasks:
         try:
             yield
         finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.wait(watchers)
+            await stop_tasks(*watchers)
 
 
 @dataclass
@@ -327,8 +325,7 @@ class _Uploads:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._sender is not None
-        self._sender.cancel()
-        await asyncio.wait([self._sender])
+        await stop_tasks(self._sender)
         while not self._queue.empty():
             leftover = self._queue.get_nowait()
             if asyncio.iscoroutine(leftover):
