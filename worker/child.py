@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 PREVIEW_MAX_BYTES = 8 * 1024 * 1024
 PREVIEW_SEED = 7
+PREVIEW_YIELDS = 5
+"""How often the closing preview gives way to renders; without a bound, a steady stream of them would keep a training from ending."""
+
 PROGRESS_EVERY_S = 0.2
 
 
@@ -113,6 +116,18 @@ class JobLink:
         return links
 
 
+class GivingWay:
+    """A cancel token for previews: true also when any command waits, since a person's clip matters more than a picture on the way."""
+
+    def __init__(self, job_link: JobLink, link: Link) -> None:
+        self._job_link = job_link
+        self._link = link
+
+    def cancelled(self) -> bool:
+        """True when the preview should stop, for now or for good."""
+        return self._job_link.cancelled() or self._link.waiting()
+
+
 class Child:
     """One resident base at work for two lanes: at most one training, and renders in the order they came."""
 
@@ -183,9 +198,13 @@ class Child:
                     return
             yield
             trained = run.finish()
-        yield
-        preview = self._preview(job, trained, job_link)
-        self._write_and_tell(command, trained, preview)
+        for gives_way in (True,) * PREVIEW_YIELDS + (False,):
+            yield
+            preview = self._preview(job, trained, job_link, gives_way=gives_way)
+            if preview is not None:
+                yield
+                self._write_and_tell(command, trained, preview)
+                return
 
     def _build_run(self, command: pipe.StartTraining, job_link: JobLink) -> TrainingRun:
         job = command.job
@@ -194,11 +213,13 @@ class Child:
             LocalItem(path=path, media_type=item.media.media_type, filename=item.filename, caption=item.caption)
             for item, path in zip(job.items, command.media, strict=True)
         ]
-        return build_run(self.resident, config, items, command.run_dir, job_link, job_link, NullMetrics(), resume=command.resume)
+        return build_run(
+            self.resident, config, items, command.run_dir, job_link, job_link, NullMetrics(), command.resume, GivingWay(job_link, self.link)
+        )
 
-    def _preview(self, job: TrainLora, trained: TrainedLora, job_link: JobLink) -> RenderedClip:
-        """The clip that shows what was learned: the preview prompt with the new file at full weight."""
-        rule = self.resident.profile.geometry
+    def _preview(self, job: TrainLora, trained: TrainedLora, job_link: JobLink, *, gives_way: bool) -> RenderedClip | None:
+        """The clip that shows what was learned: the preview prompt with the new file at full weight. None: something urgent came."""
+        rule = self.resident.base.profile.geometry
         width, height = next(iter(rule.aspects.values()))
         config = SampleConfig(
             prompt=job.preview_prompt,
@@ -206,11 +227,16 @@ class Child:
             seed=PREVIEW_SEED,
         )
         use = LoadedUse(path=trained.path, name=job.name, weight=1.0, trigger=job.trigger, kind=job.lora_kind)
-        return generate(self.resident, config, [use], job_link, job_link)
+        try:
+            return generate(self.resident, config, [use], job_link, GivingWay(job_link, self.link) if gives_way else job_link)
+        except JobCancelledError:
+            if job_link.cancelled():
+                raise
+            return None
 
     def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
         clip, poster = command.run_dir / "preview.mp4", command.run_dir / "poster.png"
-        write_mp4(preview, clip, max_bytes=PREVIEW_MAX_BYTES, min_side=self.resident.profile.posted_min_side)
+        write_mp4(preview, clip, max_bytes=PREVIEW_MAX_BYTES, min_side=self.resident.base.profile.posted_min_side)
         contact_sheet(preview.frames, poster)
         self.link.send(
             pipe.Trained(
@@ -229,7 +255,7 @@ class Child:
         job = command.job
         job_link = JobLink(self.link, job.job_id, command.out_dir, Phase.DENOISING)
         with self._reporting(job_link):
-            self.link.send(pipe.Began(job_id=job.job_id, total_steps=self.resident.profile.sampling_steps))
+            self.link.send(pipe.Began(job_id=job.job_id, total_steps=self.resident.base.profile.sampling_steps))
             config = SampleConfig(
                 prompt=job.prompt, negative_prompt=job.negative_prompt, geometry=job.geometry, seed=job.seed, image=command.image
             )
@@ -239,7 +265,7 @@ class Child:
             ]
             clip = generate(self.resident, config, uses, job_link, job_link)
             path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
-            written = write_mp4(clip, path, max_bytes=job.max_bytes, min_side=self.resident.profile.posted_min_side)
+            written = write_mp4(clip, path, max_bytes=job.max_bytes, min_side=self.resident.base.profile.posted_min_side)
             contact_sheet(clip.frames, poster)
             self.link.send(
                 pipe.Rendered(

@@ -51,6 +51,10 @@ class Link:
             except queue.Empty:
                 return commands
 
+    def waiting(self) -> bool:
+        """True when a command has arrived that `take` has not returned yet."""
+        return not self._commands.empty()
+
     def cancelled(self, job_id: str) -> bool:
         """True from the moment the cancel arrived, also in the middle of a render."""
         return job_id in self._cancelled
