@@ -168,8 +168,6 @@ class Stack:
         for name, status in announced.items():
             state = WorkerStatus.model_validate_json(status).state
             if state is WorkerState.READY and await client.exists(keys.worker_alive(name.decode())):
-                keys.worker_alive(name.decode())
-            ):
                 ready.append(name.decode())
         return ready
 
