@@ -116,13 +116,13 @@ async def _serve(
     dispatcher = Dispatcher(
         database=database,
         queue=queue,
-        outcomes=services.outcomes,
+        outcomes=services.jobs.outcomes,
         posts=services.posts,
         clock=services.clock,
         dispatch_interval_s=settings.dispatch_interval_s,
         reconcile_interval_s=settings.reconcile_interval_s,
     )
-    consumer = EventConsumer(database, queue, services.outcomes, services.posts, services.loras)
+    consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts, services.loras)
 
     async def health() -> Mapping[str, bool]:
         return {"discord": client.is_ready(), "redis": queue.alive, "workers": bool(queue.seen_workers)}

@@ -11,7 +11,6 @@ from bot.services.datasets import Datasets
 from bot.services.files import Files
 from bot.services.jobs import Jobs
 from bot.services.loras import Loras
-from bot.services.outcomes import Outcomes
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
 
@@ -35,4 +34,3 @@ class Services:
     posts: Posts
     cards: Cards
     files: Files
-    outcomes: Outcomes

@@ -55,5 +55,4 @@ def build_services(
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
         files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s),
-        outcomes=outcomes,
     )

@@ -94,11 +94,13 @@ class Loras:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache: list[Lora] | None = None
+        self._cache: list[Lora] = []
+        self._cached_version = -1
+        self._version = 0
 
     def forget(self) -> None:
         """Something changed in the table; the next autocomplete reads it again."""
-        self._cache = None
+        self._version += 1
 
     async def resolve(self, stack: Sequence[StackEntry], actor: Actor, base: str) -> tuple[AdapterUse, ...]:
         """The files behind a stack, as they are now.
@@ -137,14 +139,17 @@ class Loras:
 
     async def complete(self, text: str, actor: Actor) -> list[Choice]:
         """At most 25 ways to go on with `text`; each value is the whole list so far with one more name. Answers from memory."""
-        if self._cache is None:
-            self._cache = await table.ready(self._database.reader)
+        if self._cached_version != self._version:
+            version = self._version
+            self._cache, self._cached_version = await table.ready(self._database.reader), version
         typed = [part.strip() for part in text.split(",")]
         done, last = [part for part in typed[:-1] if part], typed[-1].lower()
         if len(done) >= MAX_STACK:
             return []
         taken = {part.partition(":")[0].strip().lower() for part in done}
-        mine = {lora.name: lora for lora in self._cache if _sees(actor, lora) and lora.name not in taken}
+        usable = [lora for lora in self._cache if _sees(actor, lora) and lora.name not in taken]
+        # a name means one's own LoRA before the server's
+        mine = {lora.name: lora for lora in sorted(usable, key=lambda lora: lora.owner_id == actor.user_id)}
         name, separator, _ = last.partition(":")
         if separator:
             lora = mine.get(name.strip())
