@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -253,8 +253,9 @@ class FakePosts:
 class FakeCards:
     """Cards in a dict, over the rows of `FakeJobs`."""
 
-    def __init__(self, jobs: FakeJobs) -> None:
+    def __init__(self, jobs: FakeJobs, ring: Callable[[], None]) -> None:
         self.jobs = jobs
+        self.ring = ring  # wakes whoever waits with `LoopbackDiscord.until`
         self.message_ids: dict[str, int] = {}
         self.closed: set[str] = set()
 
@@ -269,10 +270,12 @@ class FakeCards:
     async def attach(self, job_id: str, message_id: int) -> None:
         """Posted."""
         self.message_ids[job_id] = message_id
+        self.ring()
 
     async def close(self, job_id: str) -> None:
         """Over."""
         self.closed.add(job_id)
+        self.ring()
 
 
 class FakeFiles:
@@ -309,7 +312,7 @@ class FakeFiles:
         if not self.fits:
             raise MediaError("no encoding fits")
         path = self._path()
-        path.write_bytes(video.read_bytes()[:max_bytes])
+        await asyncio.to_thread(lambda: path.write_bytes(video.read_bytes()[:max_bytes]))
         return path
 
     async def link(self, obj: StoredObject, filename: str) -> str:
@@ -376,10 +379,12 @@ async def rig(
             "loras": FakeLoras(),
             "quotas": FakeQuotas(),
             "posts": FakePosts(),
-            "cards": FakeCards(jobs),
+            "cards": FakeCards(jobs, server._core.bell.ring),
             "files": FakeFiles(folder / "copies"),
         }
-        services = Services(settings=configured, clock=server.clock.now, **cast("dict[str, Any]", fakes))
+        # what the Discord surface never calls
+        others = {field.name: None for field in fields(Services) if field.name not in {*fakes, "settings", "clock"}}
+        services = Services(settings=configured, clock=server.clock.now, **cast("dict[str, Any]", fakes | others))
         client = await stack.enter_async_context(CallsheetClient(configured, services))
         running = asyncio.create_task(client.start(server.token))
         built = Rig(server, client, configured, services=services, **fakes)  # type: ignore[arg-type]

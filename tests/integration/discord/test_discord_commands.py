@@ -1,0 +1,229 @@
+"""The real client on a loopback Discord: commands, forms and autocomplete as people meet them, over fakes of our own services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import Refusal, RefusalCode
+from bot.sandbox.errors import ScenarioError
+from bot.sandbox.server import LoopbackDiscord
+from bot.services.loras import Choice
+from bot.ui.cards import REFUSAL_COLOUR
+from tests.support import discord_values as values
+from tests.support.discord_rig import Rig, rig
+
+
+@pytest.fixture
+async def studio(tmp_path: Path):
+    """A ready client with people around it."""
+    async with rig(tmp_path / "data") as built:
+        yield built
+
+
+PICTURE = b"as good as a picture: nobody looks inside before the service does"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A picture to attach."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PICTURE)
+    return path
+
+
+def scratch(studio: Rig) -> list[Path]:
+    """What lies in the scratch folder."""
+    return list(studio.settings.scratch_dir.iterdir())
+
+
+async def test_train_hands_the_attached_bytes_to_the_data_set(studio: Rig, image: Path) -> None:
+    """The answer is private, shows what is missing, and the service got exactly the bytes."""
+    outcome = await studio.discord.user("maker").command(
+        "train", {"name": "zoko", "kind": "character", "trigger": "zoko", "image1": image, "image3": image}
+    )
+    assert not outcome.refused
+    assert outcome.reply.only_for == studio.discord.user("maker").account.id
+    assert "2 pictures" in outcome.text
+    assert studio.datasets.received == [("a.png", PICTURE)] * 2
+    assert scratch(studio) == []
+
+
+async def test_train_without_attachment_is_refused_with_the_way_to_attach(studio: Rig) -> None:
+    """No attachment: one sentence, in the refusal's colour, for the asker alone."""
+    outcome = await studio.discord.user("maker").command("train", {"name": "zoko", "kind": "character"})
+    assert outcome.refused
+    assert outcome.reply.accent == REFUSAL_COLOUR
+    assert "Attach the pictures" in outcome.text
+
+
+async def test_form_adds_ten_files_at_a_time_to_the_same_card(studio: Rig, image: Path) -> None:
+    """The open data set grows in place until training is possible, and start makes the job."""
+    maker = studio.discord.user("maker")
+    opened = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image})
+    for expected in (11, 21):
+        form = await maker.press(opened.reply, "add")
+        submitted = await maker.submit_modal(form, {"files": [image] * 10})
+        assert not submitted.refused
+        assert f"{expected} pictures" in opened.reply.text
+    started = await maker.press(opened.reply, "start")
+    assert not started.refused
+    assert "Queued" in opened.reply.text
+    assert len(studio.jobs.rows) == 1
+
+
+async def test_form_opened_before_a_restart_still_counts(tmp_path: Path, image: Path) -> None:
+    """A deploy between opening and submitting loses no upload: the form is known by its id."""
+    async with LoopbackDiscord() as discord:
+        maker = discord.user("maker")
+        async with rig(tmp_path / "data", discord=discord) as before:
+            opened = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image})
+            form = await maker.press(opened.reply, "add")
+            draft = before.datasets.draft
+        async with rig(tmp_path / "data", discord=discord) as after:
+            after.datasets.draft = draft
+            submitted = await maker.submit_modal(form, {"files": [image] * 3})
+            assert not submitted.refused
+            assert len(after.datasets.received) == 3
+
+
+async def test_foreign_data_set_is_refused_to_others(studio: Rig, image: Path) -> None:
+    """Somebody else's form never opens; a forged one is refused."""
+    maker = studio.discord.user("maker")
+    opened = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image})
+    form = await maker.press(opened.reply, "add")
+    guest = studio.discord.user("guest")
+    form.interaction.modal["custom_id"] = f"form:files:{values.JOB_ID}"  # a set that does not exist
+    outcome = await maker.submit_modal(form, {"files": [image]})
+    assert outcome.refused
+    assert "data set is gone" in outcome.text
+    with pytest.raises(ScenarioError):
+        await guest.press(opened.reply, "start")
+
+
+async def test_generate_passes_every_option_and_shows_the_receipt(studio: Rig, image: Path) -> None:
+    """Options arrive as typed; the receipt is private and names price and place in line."""
+    outcome = await studio.discord.user("maker").command(
+        "generate",
+        {
+            "prompt": "zoko walks",
+            "loras": "zoko:0.9",
+            "negative": "rain",
+            "seconds": 1.5,
+            "aspect": "1:1",
+            "seed": 11,
+            "image": image,
+        },
+    )
+    assert not outcome.refused
+    assert "Queued" in outcome.text
+    assert "Next in line" in outcome.text
+    [request] = studio.jobs.requests
+    assert (request.prompt, request.loras, request.negative) == ("zoko walks", "zoko:0.9", "rain")
+    assert (request.seconds, request.aspect, request.seed) == (1.5, "1:1", 11)
+    assert studio.jobs.pictures == [PICTURE]
+    assert request.place.channel_id == studio.discord.channel("general").id
+    assert request.place.max_bytes == 10 * 2**20
+
+
+@pytest.mark.parametrize("missing", ["attach_files", "send_messages", "view_channel"])
+async def test_channel_without_permission_is_refused_before_queueing(studio: Rig, missing: str) -> None:
+    """Nobody waits for a video that cannot be shown."""
+    studio.discord.deny("general", missing)
+    outcome = await studio.discord.user("maker").command("generate", {"prompt": "zoko"})
+    assert outcome.refused
+    assert missing.replace("_", " ").title() in outcome.text
+    assert studio.jobs.requests == []
+
+
+async def test_refusal_of_a_service_is_one_private_sentence(studio: Rig) -> None:
+    """Codes become words at the edge."""
+    studio.jobs.refuse = Refusal(RefusalCode.QUEUE_UNAVAILABLE)
+    outcome = await studio.discord.user("maker").command("generate", {"prompt": "zoko"})
+    assert outcome.refused
+    assert "nothing was started or charged" in outcome.text
+    assert studio.discord.messages("general") == []
+
+
+async def test_unexpected_error_is_answered_with_a_reference(studio: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """The person gets a reference that stands in the log beside the traceback."""
+    studio.jobs.refuse = RuntimeError("the disk is on fire")
+    outcome = await studio.discord.user("maker").command("generate", {"prompt": "zoko"})
+    assert outcome.refused
+    assert "on fire" not in outcome.text
+    reference = outcome.text.split("`")[1]
+    assert any(reference in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+async def test_expired_token_is_survived_when_the_answer_comes_too_late(studio: Rig) -> None:
+    """After 15 minutes the answer has nowhere to go: it is logged, and the next command works."""
+
+    async def slow(request: object) -> object:
+        studio.discord.clock.advance(minutes=16)
+        raise Refusal(RefusalCode.QUEUE_UNAVAILABLE)
+
+    keep, studio.jobs.submit_generation = studio.jobs.submit_generation, slow  # type: ignore[method-assign, assignment]
+    with pytest.raises(TimeoutError):
+        await studio.discord.user("maker").command("generate", {"prompt": "zoko"}, settle_s=1)
+    studio.jobs.submit_generation = keep  # type: ignore[method-assign]
+    assert not (await studio.discord.user("maker").command("generate", {"prompt": "zoko"})).refused
+
+
+async def test_autocomplete_offers_what_the_service_has(studio: Rig) -> None:
+    """Whole lists as values; one that is too long for Discord is left out."""
+    studio.loras.choices = [Choice("zoko", "zoko"), Choice("x" * 120, "zoko,watercolour"), Choice("long", "y" * 101), Choice("none", "")]
+    outcome = await studio.discord.user("maker").autocomplete("generate", "loras", "zo", {"prompt": "p"})
+    assert [choice["value"] for choice in outcome.choices] == ["zoko", "zoko,watercolour"]
+
+
+async def test_autocomplete_explains_itself_when_the_service_breaks(studio: Rig) -> None:
+    """One explanatory choice that keeps what was typed, instead of a spinner."""
+    studio.loras.broken = True
+    outcome = await studio.discord.user("maker").autocomplete("generate", "loras", "zo", {"prompt": "p"})
+    assert [choice["value"] for choice in outcome.choices] == ["zo"]
+
+
+async def test_lists_answer_privately_with_pictures(studio: Rig) -> None:
+    """`/loras` attaches a thumbnail of each poster and leaves no copy behind; `/jobs` and `/quota` answer too."""
+    maker = studio.discord.user("maker")
+    studio.loras.found = [values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png")), values.lora("ink", lora_id=values.JOB_ID)]
+    outcome = await maker.command("loras")
+    assert [file.filename for file in outcome.reply.attachments] == [f"lora-{values.LORA_ID}.png"]
+    assert "zoko" in outcome.text
+    assert "ink" in outcome.text
+    studio.finished()
+    assert "Done" in (await maker.command("jobs")).text
+    assert "**180** of 300 left" in (await maker.command("quota")).text
+    assert studio.files.left_behind == []
+    assert all(interaction.original.only_for == maker.account.id for interaction in studio.discord.interactions)
+
+
+async def test_loras_lists_without_the_picture_when_the_store_sleeps(studio: Rig) -> None:
+    """A missing poster is no reason for no list."""
+    studio.loras.found = [values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png"))]
+    studio.files.down = 1
+    outcome = await studio.discord.user("maker").command("loras")
+    assert "zoko" in outcome.text
+    assert outcome.reply.attachments == []
+
+
+async def test_commands_are_synced_once_per_change(tmp_path: Path) -> None:
+    """Discord allows 200 new commands a day: a restart sends nothing."""
+    async with LoopbackDiscord() as discord:
+        for _ in range(2):
+            async with rig(tmp_path / "data", discord=discord):
+                pass
+        puts = [call for call in discord.calls if call.method == "PUT" and call.path.endswith("/commands")]
+        assert len(puts) == 1
+        async with rig(tmp_path / "data", discord=discord, max_video_seconds=4.0):  # changes a description
+            pass
+        puts = [call for call in discord.calls if call.method == "PUT" and call.path.endswith("/commands")]
+        assert len(puts) == 2
+
+
+async def test_client_asks_for_guilds_only(studio: Rig) -> None:
+    """No messages, no members, nothing privileged."""
+    assert studio.client.intents.value == 1
+    assert studio.client.allowed_mentions is not None
+    assert studio.client.allowed_mentions.to_dict() == {"parse": []}
