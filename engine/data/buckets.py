@@ -57,8 +57,8 @@ def choose(
 
 
 def window_starts(available_frames: int, window: int) -> list[int]:
-    """First frames of the windows taken from a clip: evenly spread, not overlapping, at most `MAX_WINDOWS`."""
-    count = min(MAX_WINDOWS, max(1, available_frames // window))
+    """First frames of the windows taken from a clip: evenly spread, not overlapping, at most `MAX_WINDOWS`; one if it is a still."""
+    count = 1 if window == 1 else min(MAX_WINDOWS, max(1, available_frames // window))
     room = available_frames - window
     return [round(room * index / (count - 1)) if count > 1 else room // 2 for index in range(count)]
 
