@@ -24,6 +24,8 @@ HEARTBEAT_INTERVAL_MS = 41_250
 MAX_PAYLOAD_BYTES = 4096
 MAX_SENDS_PER_MINUTE = 120
 RESUME_WINDOW_S = 120.0
+ROUND_TRIP_S = 0.03
+"""Age of a heartbeat's answer: discord.py 2.7.1 misreads one that comes back before its own thread has noted the time of sending."""
 RESUME_URL = "wss://gateway.discord.gg"
 
 INTENT_GUILDS = 1 << 0
@@ -191,7 +193,8 @@ class Gateway:
             return 4002
         if op == 1:
             if not self.silent:
-                connection.send({"op": 11, "t": None, "s": None, "d": None})
+                ack = {"op": 11, "t": None, "s": None, "d": None}
+                asyncio.get_running_loop().call_later(ROUND_TRIP_S, connection.send, ack)
             return None
         if op == 2:
             return self._identify(connection, data)

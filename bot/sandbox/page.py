@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,10 @@ class _View:
         self._messages = {m["id"]: m for m in data["messages"]}
         self._cache: dict[str, str] = {}
 
-    def markdown(self, text: str) -> Markup:
-        """Discord's markdown as HTML."""
-        return Markup(to_html(text, self._names))  # noqa: S704  to_html escapes everything
+    def markdown(self, text: str, read_at: str) -> Markup:
+        """Discord's markdown as HTML, as it read at the moment `read_at` (ISO 8601)."""
+        now = datetime.fromisoformat(read_at).timestamp()
+        return Markup(to_html(text, replace(self._names, now=now)))  # noqa: S704  to_html escapes everything
 
     def source(self, path: str) -> str:
         """A URL that works in the page alone: the content itself, or the path beside it."""

@@ -73,6 +73,7 @@ class Player:
         self._taken: set[int] = set()  # messages that a wait has claimed
         self._since = 0  # message id: waits look after it
         self._waited = True
+        self._acted_at = 0.0
         self.played: list[Played] = []
 
     async def play(self, before: Callable[[str], None], after: Report) -> None:
@@ -128,6 +129,7 @@ class Player:
         person = self._discord.user(step.who)
         if self._waited:  # a run of actions shares one point from which waits look for messages
             self._since, self._waited = self._discord.world.ids.next(), False
+            self._acted_at = self._discord.clock.now()
         if isinstance(step, SayStep):
             person.say(step.say, await self._attachments.paths(step.attach) if step.attach else (), channel=step.where)
             return ""
@@ -269,6 +271,8 @@ class Player:
 
         while True:
             self._stack.check()
+            if step.with_ == "video":
+                self._rule_out_failure(step)
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s <= 0:
                 raise TimeoutError(f"no message with {step.with_ or 'anything'} in #{step.where} within {step.within_s:g} s")
@@ -279,6 +283,12 @@ class Player:
                 continue
         self._taken.add(found.id)
         return _short(found.text) or "a message without text"
+
+    def _rule_out_failure(self, step: WaitStep) -> None:
+        """Stop waiting for a clip when the person's newest job has failed."""
+        job = self._newest_job(step)
+        if job is not None and job["status"] == "failed" and job["created_at"] > self._acted_at:
+            raise StepFailedError(f"the newest job failed: {job['failure']} {job['failure_detail'] or ''}".strip())
 
     # -- trouble ------------------------------------------------------------------------------------------------------
 
