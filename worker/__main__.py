@@ -18,13 +18,16 @@ from engine.store import ObjectStore
 from worker.config import WorkerSettings
 from worker.connection import open_redis, patiently, stop_tasks
 from worker.files import Checkpoints, HomeInUseError, Scratch, locked_home
-from worker.gpu_worker import CLOSING_S, GpuWorker
+from worker.gpu_worker import GpuWorker
 from worker.health import Heartbeat, WorkerIdInUseError
 from worker.lease import LeaseBook
 from worker.runner import Runner, RunnerConfig
 from worker.tasks import Tasks
 
 logger = logging.getLogger("worker")
+
+STOP_CHILD_S = 10.0
+"""Time an idle child has to leave by itself."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
 
@@ -124,18 +127,19 @@ async def _begin(heartbeat: Heartbeat, book: LeaseBook, lanes: list[GpuWorker]) 
 
 
 async def _drain(settings: WorkerSettings, tasks: Tasks, runner: Runner, lanes: list[GpuWorker]) -> None:
-    """Hand back or finish what runs, then end the child; takes `drain_grace_s` and a few seconds at most."""
+    """Hand back or finish what runs, then end the child; takes little more than `drain_grace_s` at most."""
     began = time.monotonic()
     logger.info("draining: trainings are suspended, clips have %.0f s", settings.drain_grace_s)
     tasks.draining.set()
     for lane in lanes:
         lane.allow_pick_jobs = False
-    jobs = [task for lane in lanes for task in lane.tasks.values()]
+    jobs = [task for lane in lanes for task in lane.job_tasks.values()]
+    late: set[asyncio.Task[object]] = set()
     if jobs:
-        await asyncio.wait(jobs, timeout=settings.drain_grace_s)
-    # With the child gone, what still runs ends at once and is handed back.
-    await runner.stop(grace_s=max(1.0, settings.drain_grace_s - (time.monotonic() - began)) if all(job.done() for job in jobs) else 0.0)
-    await asyncio.gather(*(lane.drain(CLOSING_S) for lane in lanes))
+        _, late = await asyncio.wait(jobs, timeout=settings.drain_grace_s)
+    # With the child gone, what is late ends at once and is handed back.
+    await runner.stop(grace_s=0.0 if late else STOP_CHILD_S)
+    await asyncio.gather(*(lane.drain() for lane in lanes))
     logger.info("drained in %.1f s", time.monotonic() - began)
 
 

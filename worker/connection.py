@@ -31,8 +31,23 @@ class RedisRefusedError(RedisError):
     """Redis answered and turned us away (wrong password or missing rights); waiting does not help."""
 
 
+class OutageRetry(Retry):
+    """redis-py counts a wrong password as a connection error; retrying it would hide a rotated password for ever."""
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: Callable[[RedisError], Any]) -> T:
+        """Run `do` until it succeeds, as `Retry` does, but give up at once when Redis refuses us."""
+
+        async def guarded() -> T:
+            try:
+                return await do()
+            except AuthenticationError as error:
+                raise RedisRefusedError(f"Redis refuses this worker: {error}") from error
+
+        return await super().call_with_retry(guarded, fail)
+
+
 async def _greet(connection: AbstractConnection) -> None:
-    """Log in. redis-py counts a wrong password as a connection error; retrying it would hide a rotated password for ever."""
+    """Log in; this part of a connection's life is outside of its retry."""
     try:
         await connection.on_connect()
     except AuthenticationError as error:
@@ -56,7 +71,7 @@ def open_redis(url: str, *, retries: int = RETRIES) -> ArqRedis:
         socket_timeout=5.0,
         socket_connect_timeout=2.0,
         health_check_interval=15,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
+        retry=OutageRetry(ExponentialBackoff(cap=1.0, base=0.05), retries),
         retry_on_error=list(OUTAGE),
         redis_connect_func=_greet,
         **options,

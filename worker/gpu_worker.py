@@ -88,19 +88,16 @@ class GpuWorker(Worker):
         """Id of the job this lane runs."""
         return next(iter(self.leases), None)
 
-    async def drain(self, grace_s: float) -> None:
-        """Stop claiming, give the running job `grace_s` to end or to be handed back by its task, then cancel it.
+    async def drain(self) -> None:
+        """Stop claiming, and give the ends of jobs `CLOSING_S` to reach Redis; a lease that can't be closed lapses by itself.
 
-        Returns when nothing of this lane runs any more and every lease is closed, or Redis has been away for another `CLOSING_S`.
+        Jobs should have ended before, see `tasks.Tasks.draining`; what still runs after `CLOSING_S` is cancelled.
         """
         self.allow_pick_jobs = False
-        if self.tasks:
-            _, late = await asyncio.wait(self.tasks.values(), timeout=grace_s)
-            for task in late:
-                task.cancel()
-        rest = {*self.tasks.values(), *self._closings.values()}
-        if rest:
-            await asyncio.wait(rest, timeout=CLOSING_S)
+        left = {*self.tasks.values(), *self._closings.values()}
+        if left:
+            await asyncio.wait(left, timeout=CLOSING_S)
+        await stop_tasks(*self.tasks.values(), *self._closings.values())
         if self.main_task:
             await stop_tasks(self.main_task)
 
