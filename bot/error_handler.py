@@ -9,16 +9,13 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot import discord_codes
 from bot.errors import Refusal
 from bot.ui import cards, text
 
 _log = logging.getLogger(__name__)
 
 Interaction = discord.Interaction[Any]
-
-UNKNOWN_INTERACTION = 10062
-ALREADY_ACKNOWLEDGED = 40060
-TOKEN_DEAD = frozenset({10015, 50027})
 
 
 async def handle(interaction: Interaction, error: Exception) -> None:
@@ -31,7 +28,7 @@ async def handle(interaction: Interaction, error: Exception) -> None:
     if isinstance(cause, Refusal):
         _log.info("refused: %s", cause.code, extra=_context(interaction))
         await _answer(interaction, text.refusal(cause))
-    elif isinstance(cause, discord.HTTPException) and cause.code in (UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED):
+    elif isinstance(cause, discord.HTTPException) and cause.code in discord_codes.LOST_INTERACTION:
         _log.warning("interaction lost: %s", cause, extra=_context(interaction))
     elif isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch | app_commands.TransformerError):
         _log.warning("command out of date: %s", cause, extra=_context(interaction))
@@ -73,7 +70,8 @@ async def _answer(interaction: Interaction, sentence: str) -> None:
         else:
             await interaction.followup.send(view=card, ephemeral=True, allowed_mentions=nobody)
     except discord.HTTPException as failure:
-        level = logging.WARNING if failure.code in TOKEN_DEAD or failure.code == UNKNOWN_INTERACTION else logging.ERROR
+        lost = failure.code in discord_codes.DEAD_TOKEN or failure.code in discord_codes.LOST_INTERACTION
+        level = logging.WARNING if lost else logging.ERROR
         _log.log(level, "answer not delivered: %s", failure, extra=_context(interaction))
     except Exception:  # noqa: BLE001 - the last resort of every handler must not raise
         _log.exception("answer not delivered", extra=_context(interaction))

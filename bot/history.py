@@ -14,13 +14,6 @@ _log = logging.getLogger(__name__)
 LOOKBACK_MESSAGES = 200
 CLOCK_SLACK_S = 300.0
 
-UNKNOWN_CHANNEL, UNKNOWN_MESSAGE = 10003, 10008
-MISSING_ACCESS, MISSING_PERMISSIONS, CANNOT_DM = 50001, 50013, 50007
-ARCHIVED_THREAD, LOCKED_THREAD = 50083, 160005
-TOO_LARGE = 40005
-LOST_PLACE = frozenset({UNKNOWN_CHANNEL, MISSING_ACCESS, MISSING_PERMISSIONS, CANNOT_DM, ARCHIVED_THREAD, LOCKED_THREAD})
-"""Discord's codes for a place where trying again is pointless (and, ten thousand times in ten minutes, gets the address banned)."""
-
 
 def custom_ids(components: Collection[Any]) -> Iterator[str]:
     """Every `custom_id` in a message, however deep."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import discord
 
-from bot import history
+from bot import discord_codes, history
 from bot.config import BotSettings
 from bot.media import MediaError
 from bot.services.app import Services
@@ -145,7 +145,7 @@ class Outbox:
         if age <= NONCE_LIFE_S:
             return False
         marker = Press("job", "delete", post.view.record.job_id).custom_id
-        for channel in [origin, *await self._direct(post)]:
+        for channel, _ in await self._places(post, origin):
             found = await history.find_own(self._client, channel, {marker}, discord.utils.utcnow().timestamp() - age)
             if found is not None:
                 _log.info("post was there already", extra={"job_id": post.view.record.job_id})
@@ -183,7 +183,7 @@ class Outbox:
         try:
             return await self._post(post, place, media, Shown(note=note))
         except discord.HTTPException as error:
-            if error.status != 413 and error.code != history.TOO_LARGE:
+            if error.status != 413 and error.code != discord_codes.TOO_LARGE:
                 raise
         if media.video is None:
             return await self._post(post, place, _Media(), Shown(note=note))
@@ -197,7 +197,7 @@ class Outbox:
                 _log.info("no smaller copy: %s", error, extra={"job_id": post.view.record.job_id})
                 break
             except discord.HTTPException as error:
-                if error.status != 413 and error.code != history.TOO_LARGE:
+                if error.status != 413 and error.code != discord_codes.TOO_LARGE:
                     raise
             finally:
                 if smaller is not None:
@@ -211,7 +211,7 @@ class Outbox:
         try:
             return await self._post(post, place, _Media(picture=media.picture), shown)
         except discord.HTTPException as error:
-            if error.status != 413 and error.code != history.TOO_LARGE:
+            if error.status != 413 and error.code != discord_codes.TOO_LARGE:
                 raise
             return await self._post(post, place, _Media(), shown)
 
@@ -236,9 +236,9 @@ class Outbox:
                 ),
             )
         except discord.HTTPException as error:
-            if error.code in history.LOST_PLACE:
+            if error.code in discord_codes.LOST_PLACE:
                 raise _LostPlaceError(str(error)) from error
-            if error.code == history.UNKNOWN_MESSAGE:
+            if error.code == discord_codes.UNKNOWN_MESSAGE:
                 return None
             raise
         finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 import discord
 
-from bot import history
+from bot import discord_codes, history
 from bot.config import BotSettings
 from bot.services.app import Services
 from bot.services.cards import Card
@@ -132,7 +132,7 @@ class StatusCards:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if error.code in history.LOST_PLACE or error.code == history.UNKNOWN_MESSAGE:
+            if error.code in discord_codes.LOST_PLACE or error.code == discord_codes.UNKNOWN_MESSAGE:
                 await self._services.cards.close(record.job_id)
                 return 1
             raise
@@ -176,7 +176,7 @@ class StatusCards:
             _log.warning("no preview: %s", error, extra={"job_id": record.job_id})
             return 0
         except discord.HTTPException as error:
-            if error.code in history.LOST_PLACE or error.code == history.UNKNOWN_MESSAGE:
+            if error.code in discord_codes.LOST_PLACE or error.code == discord_codes.UNKNOWN_MESSAGE:
                 await self._services.cards.close(record.job_id)
                 return 1
             raise

@@ -11,6 +11,7 @@ from typing import Any
 
 import discord
 
+from bot import discord_codes
 from bot.commands.uploads import Downloader, Upload
 from bot.errors import Refusal, RefusalCode
 from bot.services.app import Services
@@ -19,6 +20,7 @@ from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.ui import cards, job_cards
 
 Interaction = discord.Interaction[Any]
+
 
 _log = logging.getLogger(__name__)
 
@@ -78,12 +80,26 @@ class Desk:
             yield files
 
     async def confirm(self, interaction: Interaction, submitted: SubmittedJob, actor: Actor, note: str = "") -> None:
-        """Tell the asker that the job waits, and let its public card appear."""
+        """Tell the asker that the job waits, and let its public card appear.
+
+        The job exists, so nothing that fails here may look like a failure of the job: the public card tells the same.
+        """
         self.bell.set()
-        status = await self.services.quotas.status(actor)
-        await answer(interaction, job_cards.queued(submitted.view, status.left, note=note))
+        try:
+            status = await self.services.quotas.status(actor)
+            await answer(interaction, job_cards.queued(submitted.view, status.left, note=note))
+        except Exception:  # noqa: BLE001 - whatever it was, the job is queued
+            _log.exception("receipt not delivered", extra={"job_id": submitted.view.record.job_id})
 
 
 async def answer(interaction: Interaction, card: cards.Card, files: Sequence[discord.File] = ()) -> None:
-    """Show `card` as the answer to an interaction that was acknowledged before."""
-    await interaction.edit_original_response(view=card, attachments=list(files), allowed_mentions=discord.AllowedMentions.none())
+    """Show `card` as the answer to an interaction that was acknowledged before.
+
+    What was asked for is done by now; a token that died meanwhile (15 minutes) only costs the person the sight of it.
+    """
+    try:
+        await interaction.edit_original_response(view=card, attachments=list(files), allowed_mentions=discord.AllowedMentions.none())
+    except discord.HTTPException as error:
+        if error.code not in discord_codes.DEAD_TOKEN:
+            raise
+        _log.warning("answer came too late: %s", error, extra={"interaction_id": interaction.id})

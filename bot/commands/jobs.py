@@ -44,6 +44,6 @@ async def delete(desk: Desk, interaction: Interaction, job_id: str) -> None:
     if message is not None:
         try:
             await message.delete()
-        except discord.NotFound:
-            _log.debug("message was gone already", extra={"job_id": job_id})
+        except (discord.NotFound, discord.Forbidden) as error:
+            _log.info("message not deleted: %s", error, extra={"job_id": job_id})
     await answer(interaction, cards.notice(text.deleted(job_cards.title(record), kept=not isinstance(record.result, VideoRendered))))

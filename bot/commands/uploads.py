@@ -80,8 +80,8 @@ class Downloader:
                 async with asyncio.TaskGroup() as group:
                     for upload, target in zip(uploads, targets, strict=True):
                         group.create_task(self._fetch(upload, target))
-            except* Refusal as refusals:
-                raise refusals.exceptions[0] from None
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None  # one sentence answers, so the first reason stands for all
             yield [IncomingFile(upload.filename, target, target.stat().st_size) for upload, target in zip(uploads, targets, strict=True)]
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.commands.uploads import Upload
 from bot.errors import Refusal, RefusalCode
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.server import LoopbackDiscord
+from bot.services.jobs import GenerationRequest, SubmittedJob
 from bot.services.loras import Choice
 from bot.ui.cards import REFUSAL_COLOUR
 from tests.support import discord_values as values
@@ -227,3 +229,36 @@ async def test_client_asks_for_guilds_only(studio: Rig) -> None:
     assert studio.client.intents.value == 1
     assert studio.client.allowed_mentions is not None
     assert studio.client.allowed_mentions.to_dict() == {"parse": []}
+
+
+async def test_attachment_that_discord_does_not_deliver_is_refused_by_name(studio: Rig, image: Path) -> None:
+    """One file of several is gone: one sentence, nothing half done."""
+    maker = studio.discord.user("maker")
+    keep = studio.client.desk.downloader._fetch
+
+    async def vanish(upload: Upload, target: Path) -> None:
+        await keep(Upload(upload.filename, upload.url.replace("attachments/", "attachments/9"), upload.size), target)
+
+    studio.client.desk.downloader._fetch = vanish  # type: ignore[method-assign]
+    outcome = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image, "image2": image})
+    assert outcome.refused
+    assert "did not hand over a.png" in outcome.text
+    assert studio.datasets.received == []
+    assert scratch(studio) == []
+
+
+async def test_receipt_that_comes_too_late_costs_nothing_but_the_receipt(studio: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """The token died while the job was queued: the job stands and its public card appears."""
+    keep = studio.jobs.submit_generation
+
+    async def slow(request: GenerationRequest) -> SubmittedJob:
+        studio.discord.clock.advance(minutes=16)
+        return await keep(request)
+
+    studio.jobs.submit_generation = slow  # type: ignore[method-assign]
+    studio.run_cards()
+    with pytest.raises(TimeoutError):
+        await studio.discord.user("maker").command("generate", {"prompt": "zoko"}, settle_s=1)
+    await studio.discord.message("general", lambda message: "Rendering" in message.text)
+    assert len(studio.jobs.rows) == 1
+    assert "unexpected error" not in caplog.text
