@@ -88,7 +88,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--data", nargs="+", type=Path, required=True, help="a folder, a zip, or files; captions in .txt files beside them"
     )
-    command.add_argument("--kind", type=LoraKind, choices=list(LoraKind), default=LoraKind.CHARACTER, metavar="|".join(LoraKind))
+    command.add_argument("--kind", choices=[kind.value for kind in LoraKind], default=LoraKind.CHARACTER.value)
     command.add_argument("--trigger", help="the word that will call what is learned")
     command.add_argument("--name", help="name in the file's manifest (default: from --out)")
     command.add_argument("--out", type=Path, required=True, help="the LoRA file to write, .safetensors")

@@ -215,7 +215,7 @@ def train_config(base: Base, options: argparse.Namespace) -> TrainConfig:
         InvalidConfigError: No name can be made of `--out`.
         pydantic.ValidationError: A value is out of its range.
     """
-    kind: LoraKind = options.kind
+    kind = LoraKind(options.kind)
     defaults = base.profile.training[kind].model_dump()
     given = {key: value for key in defaults if (value := getattr(options, key)) is not None}
     name = options.name or re.sub(r"[^a-z0-9_-]+", "-", options.out.stem.lower()).strip("-_")[:16]
