@@ -73,7 +73,7 @@ class FakeChild:
         _pause(STEP_S)
         if step == 1:
             if "noise" in words:
-                print("a library prints this to standard output", flush=True)
+                print("a library prints this to standard output", flush=True)  # noqa: T201 - what the test is about
             if "oom" in words:
                 self.link.send(pipe.WorkFailed(job_id=job_id, code=FailureCode.OUT_OF_MEMORY, detail="as told", steps_done=step))
                 return False

@@ -51,7 +51,6 @@ class WorkerProcess:
     @classmethod
     async def start(cls, folder: Path, valkey: Valkey, name: str = "w1", *, child: str | None = FAKE_CHILD, **env: str) -> Self:
         """Start a worker with quick leases; `env` overrides any variable. With `child=None` the real child runs."""
-        folder.mkdir(parents=True, exist_ok=True)
         settings = {
             **{key: value for key, value in os.environ.items() if not key.startswith("CALLSHEET_")},
             "CALLSHEET_REDIS_URL": valkey.url,
@@ -118,6 +117,7 @@ class Studio:
     """The bot's side of Redis and the store, for one test."""
 
     def __init__(self, folder: Path, valkey: Valkey) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.valkey = valkey
         self.redis: ArqRedis = open_redis(valkey.url)
