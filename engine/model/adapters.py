@@ -146,30 +146,36 @@ class TrainableAdapter:
 
     def __init__(self, resident: ResidentBase, rank: int, targets: Sequence[str], generator: torch.Generator) -> None:
         self._transformer: Any = resident.transformer
-        self.name = name = _IN_TRAINING
-        if name in getattr(self._transformer, "peft_config", {}):
+        self.name = _IN_TRAINING
+        if self.name in getattr(self._transformer, "peft_config", {}):
             raise RuntimeError("another training is on this base; close it first")
         pattern = re.compile("|".join(f"(?:{target})" for target in targets))
         wanted = [module for module in _linear_layers(self._transformer) if pattern.fullmatch(module)]
         if not wanted:
             raise InvalidConfigError(f"The targets {', '.join(targets)} match nothing in {resident.base.name}.")
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted, lora_dropout=0.0, bias="none")
-        with _quiet_injection():
-            inject_adapter_in_model(config, self._transformer, name)
-        self._transformer._hf_peft_config_loaded = True  # noqa: SLF001 - what diffusers' own add_adapter sets; its loaders ask for it
+        self._layers: dict[str, Any] = {}
         self.modules: dict[str, tuple[torch.nn.Parameter, torch.nn.Parameter]] = {}
-        for module, layer in _lora_layers(self._transformer).items():
-            if name in layer.lora_A:
-                down, up = layer.lora_A[name], layer.lora_B[name]
-                down.to(torch.float32)
-                up.to(torch.float32)
-                bound = 1.0 / math.sqrt(down.in_features)  # kaiming-uniform with a = sqrt(5), as torch.nn.Linear
-                with torch.no_grad():
-                    drawn = torch.empty(down.weight.shape).uniform_(-bound, bound, generator=generator)
-                    down.weight.copy_(drawn)
-                    up.weight.zero_()
-                self.modules[module] = (down.weight, up.weight)
-        _activate(self._transformer, {name: 1.0}, trainable=True)
+        try:
+            self._attach(LoraConfig(r=rank, lora_alpha=rank, target_modules=wanted, lora_dropout=0.0, bias="none"), generator)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _attach(self, config: LoraConfig, generator: torch.Generator) -> None:
+        with _quiet_injection():
+            inject_adapter_in_model(config, self._transformer, self.name)
+        self._transformer._hf_peft_config_loaded = True  # noqa: SLF001 - what diffusers' own add_adapter sets; its loaders ask for it
+        self._layers = {module: layer for module, layer in _lora_layers(self._transformer).items() if self.name in layer.lora_A}
+        for module, layer in self._layers.items():
+            down, up = layer.lora_A[self.name], layer.lora_B[self.name]
+            down.to(torch.float32)
+            up.to(torch.float32)
+            bound = 1.0 / math.sqrt(down.in_features)  # kaiming-uniform with a = sqrt(5), as torch.nn.Linear
+            with torch.no_grad():
+                down.weight.copy_(torch.empty(down.weight.shape).uniform_(-bound, bound, generator=generator))
+                up.weight.zero_()
+            self.modules[module] = (down.weight, up.weight)
+        _activate(self._transformer, {self.name: 1.0}, trainable=True)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -178,17 +184,19 @@ class TrainableAdapter:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The base as it is without any adapter, for a moment."""
-        _activate(self._transformer, {}, trainable=False)
+        """The base as it is without this adapter, for a moment; no other is ever active beside it."""
+        for layer in self._layers.values():
+            layer.set_adapter([], inference_mode=True)
         try:
             yield
         finally:
-            _activate(self._transformer, {self.name: 1.0}, trainable=True)
+            for layer in self._layers.values():
+                layer.set_adapter([self.name])
 
     def remove(self) -> None:
         """Take the adapter off; afterwards the base is exactly the base."""
         _delete(self._transformer, self.name)
-        self.modules = {}
+        self.modules, self._layers = {}, {}
 
 
 class AdapterStack:

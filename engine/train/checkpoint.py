@@ -46,6 +46,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     partial = path.with_suffix(".partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     safetensors.torch.save_file(tensors, partial, metadata={_STATE_KEY: json.dumps(state)})
+    partial.chmod(0o644)  # safetensors writes for its owner alone; a worker of another user may go on with it
     partial.replace(path)
     return path
 

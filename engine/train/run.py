@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -20,25 +20,25 @@ from typing import Any, Final, Self
 
 import torch
 
-from engine.config import Schedule, TrainConfig
+from engine.config import TrainConfig
 from engine.contracts.events import Phase
 from engine.contracts.lora import LoraManifest
 from engine.data.buckets import Bucket
-from engine.data.dataset import Batch, BatchOrder, ItemReader, LocalItem, Sample, TextTable, collate
+from engine.data.dataset import Batch, ItemReader, LocalItem, Sample, TextTable, collate
 from engine.errors import DeadAdapterError, InvalidConfigError, JobCancelledError, LossNotFiniteError
-from engine.model.adapters import TrainableAdapter, delta_norm, save_lora
+from engine.model.adapters import delta_norm, save_lora
 from engine.model.loader import ResidentBase, pack_latents
 from engine.model.memory import guarded
 from engine.ports import CancelToken, EventSink, MetricLogger
 from engine.train import checkpoint
 from engine.train.checkpoint import Checkpoint
+from engine.train.learning_rate import learning_rate_at
 from engine.train.metrics import JsonlMetrics, draw_loss_curve
 from engine.train.objective import noised, velocity_loss
-from engine.train.seeds import generator_for
+from engine.train.state import TrainState, begin, to_checkpoint
 
 PREVIEW_POSTPONED: Final = None
 _TIMED_STEPS: Final = 20  # steps the reported pace is averaged over
-_MOMENTS: Final = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per weight
 
 RenderPreview = Callable[[int, Path], Path | None]
 """(step, LoRA file) -> picture, or None when the preview gave way to something more urgent and should be tried again."""
@@ -69,19 +69,6 @@ class RunParts:
     cancel: CancelToken
     metrics: MetricLogger
     render_preview: RenderPreview
-
-
-@dataclass
-class TrainState:
-    """Everything a training changes while it runs; a checkpoint is this and nothing else."""
-
-    adapter: TrainableAdapter
-    optimizer: torch.optim.AdamW
-    order: BatchOrder
-    order_generator: torch.Generator
-    noise_generator: torch.Generator
-    step: int = 0
-    losses: dict[int, float] = field(default_factory=dict)  # step -> loss, of steps that learn the items
 
 
 class TrainingRun:
@@ -229,20 +216,11 @@ class TrainingRun:
         parts.sink.progress(Phase.PREPARING, len(parts.items) - len(self._waiting), len(parts.items))
 
     def _begin(self) -> TrainState:
-        parts, config = self._parts, self._parts.config
-        if config.gradient_checkpointing:
+        parts = self._parts
+        state = begin(parts.resident, parts.config, [sample.bucket for sample in self._samples], self._resume_from)
+        self._resume_from = None
+        if parts.config.gradient_checkpointing:
             parts.resident.transformer.enable_gradient_checkpointing()
-        adapter = TrainableAdapter(parts.resident, config.rank, config.targets or (), generator_for(config.seed, "adapter"))
-        fused = parts.resident.device.type in {"cpu", "cuda"}
-        optimizer = torch.optim.AdamW(
-            adapter.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=fused
-        )
-        order_generator = generator_for(config.seed, "order")
-        order = BatchOrder([sample.bucket for sample in self._samples], config.batch_size, order_generator)
-        state = TrainState(adapter, optimizer, order, order_generator, generator_for(config.seed, "noise"))
-        if self._resume_from is not None:
-            _restore(state, self._resume_from)
-            self._resume_from = None
         return state
 
     def _coords_of(self, bucket: Bucket) -> torch.Tensor:
@@ -274,11 +252,9 @@ class TrainingRun:
     def save_checkpoint(self) -> Path | None:
         """Write resume state to `run_dir/checkpoint` and report it; None while there is nothing to resume yet."""
         state = self._state
-        if state is None:
+        if state is None or state.step == 0:
             return None
-        facts = {"losses": [[step, loss] for step, loss in state.losses.items()], "waiting": state.order.state()}
-        found = Checkpoint(state.step, self._parts.identity, facts, _tensors(state))
-        path = checkpoint.save(self._parts.run_dir / "checkpoint", found)
+        path = checkpoint.save(self._parts.run_dir / "checkpoint", to_checkpoint(state, self._parts.identity))
         self._parts.sink.checkpoint(state.step, (path,))
         return path
 
@@ -344,46 +320,5 @@ class TrainingRun:
         self.close()
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Learning rate of the step after `step` steps: linear warm-up, then the schedule, a pure function of the step."""
-    warmup = config.warmup_steps or 0
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / max(1, config.steps - 1 - warmup)
-    match config.schedule:
-        case Schedule.LINEAR:
-            share = 1.0 - progress
-        case Schedule.COSINE:
-            share = 0.5 * (1.0 + math.cos(math.pi * progress))
-        case _:
-            share = 1.0
-    return config.learning_rate * (config.final_lr_fraction + (1.0 - config.final_lr_fraction) * share)
-
-
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _tensors(state: TrainState) -> dict[str, torch.Tensor]:
-    """Weights, moments and generators by name."""
-    tensors = {"generator.order": state.order_generator.get_state(), "generator.noise": state.noise_generator.get_state()}
-    for index, weight in enumerate(state.adapter.parameters):
-        tensors[f"weight.{index}"] = weight
-        for moment in _MOMENTS:
-            tensors[f"{moment}.{index}"] = state.optimizer.state[weight][moment]
-    return tensors
-
-
-def _restore(state: TrainState, saved: Checkpoint) -> None:
-    """Put `saved` into a fresh state."""
-    state.step = saved.step
-    state.losses = {int(step): float(loss) for step, loss in saved.facts["losses"]}
-    state.order.restore(saved.facts["waiting"])
-    state.order_generator.set_state(saved.tensors["generator.order"])
-    state.noise_generator.set_state(saved.tensors["generator.noise"])
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    with torch.no_grad():
-        for index, weight in enumerate(state.adapter.parameters):
-            weight.copy_(saved.tensors[f"weight.{index}"])
-            moments[index] = {moment: saved.tensors[f"{moment}.{index}"] for moment in _MOMENTS}
-    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})

@@ -32,8 +32,8 @@ from engine.model.adapters import AdapterStack, LoadedUse, read_lora
 from engine.model.loader import ResidentBase, pack_latents
 from engine.sample.generate import generate
 from engine.train import recipe
+from engine.train.learning_rate import learning_rate_at
 from engine.train.objective import noised, velocity_loss
-from engine.train.run import learning_rate_at
 from tests.support.engine import Recorder, Switch, checksum, predict, run_to_end, run_until, start_run, train_config, write_pictures
 
 GEOMETRY = Geometry(width=32, height=32, num_frames=9, fps=8.0)
@@ -87,6 +87,17 @@ def test_resume_without_a_checkpoint_begins_at_the_beginning(tiny: ResidentBase,
     with start_run(tiny, write_pictures(tmp_path / "data"), tmp_path / "run", resume=True) as run:
         assert run.steps_done == 0
         run_until(run, 1)
+
+
+def test_checkpoint_before_the_first_step_is_none(tiny: ResidentBase, tmp_path: Path) -> None:
+    """While items are prepared there is nothing to resume, and asking for it does no harm."""
+    with start_run(tiny, write_pictures(tmp_path / "data"), tmp_path / "run") as run:
+        for _ in range(4):
+            assert run.save_checkpoint() is None
+            run.step()
+        assert run.save_checkpoint() is None
+        run.step()
+        assert run.save_checkpoint() is not None
 
 
 def test_checkpoint_of_another_training_is_refused(tiny: ResidentBase, tmp_path: Path) -> None:
