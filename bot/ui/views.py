@@ -137,3 +137,8 @@ def start_button(dataset_id: str, *, warned: bool) -> DatasetButton:
 def discard_button(dataset_id: str) -> DatasetButton:
     """Forget the data set."""
     return DatasetButton("discard", dataset_id, "Discard", discord.ButtonStyle.danger)
+
+
+def link_button(url: str) -> ui.Button[Any]:
+    """Opens a clip that was too large to attach; needs no handler."""
+    return ui.Button(label="Watch", url=url)

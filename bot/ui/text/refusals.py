@@ -1,4 +1,4 @@
-"""Every sentence people read. Codes come in, words go out; each answer to a problem says what to do next."""
+"""Why something is not done, and what is wrong with a file: one sentence per code, each says what to do next."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bot.errors import Refusal, RefusalCode
 from bot.ui import format as fmt
-from engine.contracts.events import Phase
-from engine.contracts.failures import FailureCode
-from engine.contracts.lora import MAX_STACK, MAX_WEIGHT, LoraKind
+from bot.ui.text.words import KIND_ARTICLE, STATUS_WORDS, both, either
+from engine.contracts.lora import MAX_STACK, MAX_WEIGHT
 from engine.contracts.media import MediaNote, MediaProblem
 
 Facts = Mapping[str, object]
-
-# ---- refusals -------------------------------------------------------------------------------------------------------------------
 
 
 def refusal(error: Refusal) -> str:
@@ -43,16 +40,6 @@ def _whole(facts: Facts, key: str) -> int:
 def _items(facts: Facts, key: str) -> list[object]:
     value = facts.get(key)
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-
-
-def either(words: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}" if words else ""
-
-
-def both(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
 FORMATS = "PNG, JPEG, WebP, MP4, MOV or WebM"
@@ -156,22 +143,6 @@ def _job_over(facts: Facts) -> str:
     return f"This job is over already ({STATUS_WORDS.get(str(facts.get('status')), 'ended')}), so there is nothing to stop; see `/jobs`."
 
 
-STATUS_WORDS: Mapping[str, str] = {
-    "queued": "waiting",
-    "dispatched": "about to start",
-    "running": "running",
-    "succeeded": "finished",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
-
-KIND_ARTICLE: Mapping[str, str] = {
-    LoraKind.CHARACTER: "A character",
-    LoraKind.STYLE: "A style",
-    LoraKind.MOTION: "A motion",
-    LoraKind.EFFECT: "An effect",
-}
-
 _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.NO_ATTACHMENT: lambda _: (
         f"Attach the pictures to learn from: up to ten as options, or one zip with all of them ({FORMATS})."
@@ -246,7 +217,6 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     ),
 }
 
-# ---- what is wrong with one file ------------------------------------------------------------------------------------------------
 
 _PROBLEMS: Mapping[MediaProblem, str] = {
     MediaProblem.EMPTY: "is empty",
@@ -292,98 +262,3 @@ _NOTES: Mapping[MediaNote, str] = {
 def note(weakness: MediaNote) -> str:
     """The end of `3 are …`."""
     return _NOTES[weakness]
-
-
-# ---- why a job failed -----------------------------------------------------------------------------------------------------------
-
-
-def failure(reason: FailureCode) -> str:
-    """Why a job ended without its result, and what to do; nothing about units, which the card adds."""
-    return _FAILURES[reason]
-
-
-_FAILURES: Mapping[FailureCode, str] = {
-    FailureCode.INVALID_MEDIA: "One of the pictures or clips could not be read; take it out and try again.",
-    FailureCode.DATASET_TOO_SMALL: "Too few of the pictures could be used; add more with `/train`.",
-    FailureCode.ADAPTER_MISSING: "A LoRA of this stack has been deleted; leave it out and try again.",
-    FailureCode.ADAPTER_INVALID: "A LoRA of this stack cannot be read; leave it out, or train it again.",
-    FailureCode.ADAPTER_INCOMPATIBLE: "A LoRA of this stack was made for another model; leave it out and try again.",
-    FailureCode.ADAPTER_DEAD: "The training changed nothing, so no LoRA was kept; try again with more or clearer pictures.",
-    FailureCode.INVALID_CONFIG: "These settings contradict each other; try again with fewer options.",
-    FailureCode.BASE_UNAVAILABLE: "The video model is not available on the machine; please tell the people who run this bot.",
-    FailureCode.LOSS_NOT_FINITE: "The training went astray and was stopped; try again, and leave out pictures that do not fit the others.",
-    FailureCode.RESULT_TOO_LARGE: "The clip cannot be made small enough for this channel; ask for a shorter one.",
-    FailureCode.OUT_OF_MEMORY: "The machine ran out of memory; ask for a shorter or smaller clip, or try again later.",
-    FailureCode.CHILD_DIED: "The machine broke off several times; try again later.",
-    FailureCode.WORKER_LOST: "The machine that worked on it went away; try again, another one takes over.",
-    FailureCode.STORE_UNAVAILABLE: "The file store could not be reached; try again in a few minutes.",
-    FailureCode.OBJECT_CORRUPT: "A stored file is damaged; send the pictures again.",
-    FailureCode.TIMED_OUT: "It took longer than allowed and was stopped; ask for less, such as a shorter clip.",
-    FailureCode.CANCELLED: "It was cancelled; start it again whenever you like.",
-    FailureCode.INTERNAL: "Something broke on our side; try again, and tell the people who run this bot if it repeats.",
-}
-
-# ---- unexpected errors ----------------------------------------------------------------------------------------------------------
-
-
-def unexpected(reference: str) -> str:
-    """The answer to an exception nobody foresaw."""
-    return (
-        f"Something broke on our side, and nothing was started twice; try again, and quote reference {fmt.code(reference)} if it repeats."
-    )
-
-
-FALLBACK_FAILURE = FailureCode.INTERNAL
-UNKNOWN_BUTTON = "This button is from an older version and no longer works; use the command again."
-UNKNOWN_FORM = "This form is no longer known; press its button again and send it once more."
-COMMANDS_CHANGED = "This command has just changed; reload Discord (Ctrl+R) and use it again."
-AUTOCOMPLETE_BROKEN = "The list is not available right now; type the names yourself"
-
-# ---- confirmations --------------------------------------------------------------------------------------------------------------
-
-
-def again_note(seed: int) -> str:
-    """Beside the receipt of "Again"."""
-    return f"Same request with a new seed, {fmt.code(str(seed))}."
-
-
-def vary_note(seed: int, origin: int) -> str:
-    """Beside the receipt of "Vary"."""
-    return f"Same request with seed {fmt.code(str(seed))}, the next one after {fmt.code(str(origin))}."
-
-
-def cancelled(title: str, *, over: bool) -> str:
-    """Answer to "Cancel"; `title` is safe text."""
-    if over:
-        return f"Cancelled: {title}. Its units are yours again."
-    return f"Stopping after the current step: {title}. What did not run is given back."
-
-
-def deleted(title: str, *, kept: bool) -> str:
-    """Answer to "Delete"; `title` is safe text."""
-    return f"Message removed: {title}." + ("" if kept else " The clip is gone from the store as well.")
-
-
-THREAD_LOST = "-# Posted here because its thread is closed."
-CHANNEL_LOST = "-# Posted here because the channel it was made in takes no posts of mine any more."
-TOO_LARGE_FOR_CHANNEL = "The clip is too large for this channel; the button opens it."
-
-
-# ---- phases, titles, labels -----------------------------------------------------------------------------------------------------
-
-PHASES: Mapping[Phase, str] = {
-    Phase.LOADING: "loading the model",
-    Phase.PREPARING: "preparing the pictures",
-    Phase.TRAINING: "training",
-    Phase.DENOISING: "painting frames",
-    Phase.ENCODING: "writing the video",
-    Phase.SAVING: "saving",
-}
-
-ADD_FILES_LABEL = "Pictures, clips or a zip"
-ADD_FILES_HINT = "Up to ten at a time; send the form again for more."
-
-
-def add_files_title(name: str) -> str:
-    """Title of the upload form, at most 45 characters."""
-    return fmt.plain(f"Add pictures to {name}", 45)

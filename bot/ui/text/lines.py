@@ -1,0 +1,288 @@
+"""Lines of cards. Names and prompts come in as people typed them and are made safe here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.ui import format as fmt
+from bot.ui.text.refusals import note
+from bot.ui.text.words import KIND_ARTICLE, both, either
+from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.lora import AdapterUse, LoraKind
+from engine.contracts.media import MediaNote
+
+AI_GENERATED = "AI-generated"
+
+# ---- data sets ------------------------------------------------------------------------------------------------------------------
+
+
+def dataset_heading(name: str, kind: LoraKind) -> str:
+    """`zoko · character`."""
+    return f"### {fmt.safe(name)} · {kind}"
+
+
+def trigger_hint(kind: LoraKind, trigger: str | None) -> str:
+    """What the trigger word does."""
+    if trigger is None:
+        return "-# No trigger word: it acts whenever it is in the list."
+    verb = {LoraKind.CHARACTER: "appears", LoraKind.STYLE: "is applied"}.get(kind, "happens")
+    return f"-# It {verb} when the prompt has the word {fmt.code(trigger)}; a missing one is added for you."
+
+
+def fill_level(items: int, advised: int, enough: int) -> str:
+    """How full the data set is."""
+    return f"{fmt.bar(items, max(advised, 1))} **{fmt.count(items, 'picture')}** · {advised} advised, {enough} is plenty"
+
+
+def left_out(files: int) -> str:
+    """Heading of the refused files."""
+    return f"**{fmt.count(files, 'file')} left out**"
+
+
+def and_more(number: int) -> str:
+    """End of a list that was cut."""
+    return f"- and {number} more"
+
+
+def weaknesses(found: Sequence[tuple[MediaNote, int]]) -> str:
+    """Weak points of files that are used all the same."""
+    return "-# Used, but " + both([f"{number} {note(weakness)}" for weakness, number in found])
+
+
+def captions_taken(number: int) -> str:
+    """Captions that came along."""
+    return f"-# {fmt.count(number, 'caption')} taken from your .txt files"
+
+
+def below_minimum(kind: LoraKind, minimum: int, missing: int, advised: int) -> str:
+    """Too few to start."""
+    return f"⚠️ {KIND_ARTICLE[kind]} needs at least **{minimum}** pictures: add {missing} more to start, {advised} for a good result."
+
+
+def below_advised(kind: LoraKind, advised: int, items: int) -> str:
+    """Enough to start, too few to be good."""
+    return f"⚠️ {KIND_ARTICLE[kind]} learns well from **{advised}** pictures; with {items} it may come out rough. Add more, or train anyway."
+
+
+def not_affordable(units: int, left: int) -> str:
+    """The day's units do not reach."""
+    return f"⚠️ This training costs {fmt.count(units, 'unit')} and you have {left:,} left today; `/quota` says when they return."
+
+
+def training_price(units: int, left: int, seconds: float, steps: int) -> str:
+    """What pressing start costs."""
+    return f"**{fmt.count(units, 'unit')}** (you have {left:,}) · about **{fmt.duration(seconds)}** · {steps:,} steps"
+
+
+def dataset_dropped(name: str, items: int) -> str:
+    """Answer to "Discard"."""
+    return f"Dropped the data set **{fmt.safe(name)}** and its {fmt.count(items, 'picture')}; nothing was charged."
+
+
+# ---- jobs -----------------------------------------------------------------------------------------------------------------------
+
+STOPPING = "Stopping after the current step…"
+MACHINE_CHANGED = "-# The machine changed; the work goes on from where it was saved."
+JOBS_HEADING = "### Your jobs"
+NO_JOBS = "Nothing yet. `/generate` makes a clip, `/train` teaches a character, a style, a motion or an effect."
+
+
+def job_title(job: GenerateVideo | TrainLora) -> str:
+    """The job in a few words."""
+    if isinstance(job, TrainLora):
+        return f"training **{fmt.safe(job.name)}** ({job.lora_kind})"
+    return f"clip “{fmt.safe(job.prompt, 60)}”"
+
+
+def queued(title: str) -> str:
+    """Head of the receipt."""
+    return f"**Queued:** {title}"
+
+
+def receipt_price(units: int, left: int | None) -> str:
+    """Foot of the receipt."""
+    remaining = f" · {left:,} left today" if left is not None else ""
+    return f"-# {fmt.count(units, 'unit')}{remaining} · the card in the channel follows along"
+
+
+def waiting(position: int | None, eta: float | None) -> str:
+    """Place in line, and when the job should be done."""
+    place = "Next in line" if position == 1 else f"Position **{position}** in line" if position else "Starting"
+    return f"{place} · {ready(eta)}" if eta is not None else place
+
+
+def ready(eta: float) -> str:
+    """`ready in 4 minutes`."""
+    return f"ready {fmt.relative(eta)}"
+
+
+def step_line(phase: str, step: int, total: int, eta: float | None) -> str:
+    """`training, step 160 of 400 · ready in 2 minutes`."""
+    line = f"{phase}, step {step:,} of {total:,}"
+    return f"{line} · {ready(eta)}" if eta is not None else line
+
+
+def phase_line(phase: str, eta: float | None) -> str:
+    """A phase without countable steps."""
+    line = phase[:1].upper() + phase[1:]
+    return f"{line} · {ready(eta)}" if eta is not None else line
+
+
+def share(step: int, total: int) -> str:
+    """Bar and percentage."""
+    return f"{fmt.bar(step, total)} **{int(100 * min(step, total) / total)} %**"
+
+
+def rendering_heading(job: GenerateVideo) -> list[str]:
+    """Head of a clip's status card."""
+    return ["### Rendering a clip", f"> {fmt.safe(job.prompt, 200)}", stack(job.adapters)]
+
+
+def training_heading(job: TrainLora) -> list[str]:
+    """Head of a training's status card."""
+    return [f"### Training {fmt.safe(job.name)}", f"{job.lora_kind} · {fmt.count(len(job.items), 'picture')}"]
+
+
+def stack(uses: Sequence[AdapterUse]) -> str:
+    """LoRAs with their weights, or nothing."""
+    return "**LoRAs** " + " · ".join(f"{fmt.safe(use.name)} {fmt.weight(use.weight)}" for use in uses) if uses else ""
+
+
+def owned_by(owner_id: int, price: str) -> str:
+    """Foot of a public card; the mention pings nobody there."""
+    return f"-# For <@{owner_id}> · {price}"
+
+
+def charge(reserved: int, charged: int | None) -> str:
+    """What a job costs, and what of its reservation came back."""
+    spent = reserved if charged is None else charged
+    return fmt.count(spent, "unit") + (f", {reserved - spent:,} given back" if reserved > spent else "")
+
+
+def ended(word: str, title: str, seconds: float | None = None, link: str | None = None) -> str:
+    """`Done in 8 s: clip “…” · show it`."""
+    took = f"**{word}** in {fmt.duration(seconds)}" if seconds is not None else f"**{word}**"
+    return f"{took}: {title}" + (f" · [show it]({link})" if link is not None else "")
+
+
+def finished_entry(word: str, at: float | None, price: str, *, deleted: bool, link: str | None) -> str:
+    """Second line of a finished job in a list."""
+    facts = [word, *([fmt.relative(at)] if at is not None else []), price]
+    if deleted:
+        facts.append("deleted")
+    elif link is not None:
+        facts.append(f"[show it]({link})")
+    return "-# " + " · ".join(facts)
+
+
+def preview_alt(steps: int) -> str:
+    """Alt text of a training's preview."""
+    return f"Preview of the LoRA in training after {steps} steps, {AI_GENERATED}"
+
+
+# ---- results --------------------------------------------------------------------------------------------------------------------
+
+
+def clip_heading(owner_id: int) -> str:
+    """Head of a finished clip; pings the owner."""
+    return f"### Your clip is ready, <@{owner_id}>"
+
+
+def clip_alt(prompt: str) -> str:
+    """Alt text of a clip."""
+    return f"{AI_GENERATED} video: {prompt}"
+
+
+def still_alt(alt: str) -> str:
+    """Alt text of a picture that stands in for a clip."""
+    return f"Still of: {alt}"
+
+
+def prompt_lines(job: GenerateVideo) -> list[str]:
+    """Prompt, negative prompt and LoRAs of a clip."""
+    negative = f"-# without: {fmt.safe(job.negative_prompt, 200)}" if job.negative_prompt else ""
+    return [f"> {fmt.safe(job.prompt, 700)}", negative, stack(job.adapters)]
+
+
+def clip_facts(seed: int, width: int, height: int, seconds: float, fps: float) -> str:
+    """What it takes to make the clip again, and its size."""
+    return f"**Seed** {fmt.code(str(seed))} · **{width} × {height}** · **{seconds:.1f} s** at {fps:g} fps"
+
+
+def made_with(base: str, verb: str, seconds: float, price: str) -> str:
+    """Foot of a result, with the label that it is AI-generated."""
+    return f"-# {AI_GENERATED} with {fmt.safe(base)} · {verb} in {fmt.duration(seconds)} · {price}"
+
+
+def lora_heading(name: str, owner_id: int) -> str:
+    """Head of a finished training; pings the owner."""
+    return f"### {fmt.safe(name)} is trained, <@{owner_id}>"
+
+
+def lora_alt(kind: LoraKind, name: str) -> str:
+    """Alt text of a LoRA's preview."""
+    return f"{AI_GENERATED} preview of the {kind} {name}"
+
+
+def lora_usage(name: str, kind: LoraKind, trigger: str | None) -> str:
+    """A command that shows the LoRA at work."""
+    scene = "walking on a beach" if kind is LoraKind.CHARACTER else "a boat on a lake"
+    prompt = f"{trigger} {scene}" if trigger and kind is not LoraKind.STYLE else scene
+    return f"Use it, alone or with others: {fmt.code(f'/generate prompt: {prompt} loras: {name}:0.9', 150)}"
+
+
+def lora_facts(kind: LoraKind, trigger: str | None, rank: int, items: int, steps: int, loss: float | None) -> list[str]:
+    """What was trained, from what."""
+    word = f" · **trigger** {fmt.code(trigger)}" if trigger else ""
+    final = f" · **loss** {loss:.3f}" if loss is not None else ""
+    return [f"**{kind}**{word} · **rank** {rank}", f"**{fmt.count(items, 'picture')}** · **{steps:,} steps**{final}"]
+
+
+def failed_heading(owner_id: int) -> str:
+    """Head of a failure; pings the owner."""
+    return f"### That did not work, <@{owner_id}>"
+
+
+def failed_title(title: str) -> str:
+    """Which job failed."""
+    return title[:1].upper() + title[1:]
+
+
+def failed_foot(price: str, job_id: str) -> str:
+    """Foot of a failure; the id helps operators."""
+    return f"-# {price} · job {fmt.code(job_id)}"
+
+
+# ---- lists ----------------------------------------------------------------------------------------------------------------------
+
+LORAS_HEADING = "### LoRAs you can use here"
+NO_LORAS = "None yet. Make the first: `/train name: hero kind: character` with 20 pictures of your character, attached or in one zip."
+STACK_HINT = "-# Stack up to four: `/generate loras: hero:0.9, watercolour:0.6`"
+
+
+def more_loras(number: int) -> str:
+    """How to reach LoRAs that are not listed."""
+    return f"-# and {number} more: type a part of the name in `/generate loras:`"
+
+
+def lora_entry(name: str, kind: LoraKind, trigger: str | None, maker: str | None, uses: int, *, training: bool) -> str:
+    """One LoRA of a list; `maker` None: the reader."""
+    facts = [str(kind), *([f"trigger {fmt.code(trigger)}"] if trigger else []), f"by {fmt.safe(maker, 32) if maker else 'you'}"]
+    facts.append("still in training" if training else f"used {fmt.count(uses, 'time')}" if uses else "not used yet")
+    return f"**{fmt.safe(name)}**\n{' · '.join(facts)}"
+
+
+def quota_level(left: int, limit: int) -> list[str]:
+    """Head of `/quota`."""
+    return ["### Your units today", f"{fmt.bar(limit - left, limit, 16)} **{left:,}** of {limit:,} left"]
+
+
+def quota_lines(used: int, reserved: int, left: int, resets_at: float, clip: int, training: int) -> list[str]:
+    """Where the units went, what the rest buys, when they return, what things cost."""
+    buys = [fmt.count(left // clip, "clip"), *([fmt.count(left // training, "training")] if left >= training else [])]
+    return [
+        f"{used:,} spent · {reserved:,} held by open jobs",
+        f"Enough for {either(buys)}." if left >= clip else "Nothing more today.",
+        f"All of them return {fmt.relative(resets_at)}.",
+        f"-# A clip costs {fmt.count(clip, 'unit')}, a character training {fmt.count(training, 'unit')}; longer is more, failed is free.",
+    ]
