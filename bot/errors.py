@@ -1,4 +1,4 @@
-"""What the bot refuses: a code and typed facts. Only `bot/ui/text.py` turns them into a sentence a person reads."""
+"""What the bot refuses: a code and typed facts. Only `bot/ui/text` turns them into a sentence a person reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a job ended without its result. Codes travel; the sentences a person reads live in `bot/ui/text.py`."""
+"""Why a job ended without its result. Codes travel; the sentences a person reads live in `bot/ui/text`."""
 
 from __future__ import annotations
 
