@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"Settings to correct:\n{error}\n")
         return os.EX_CONFIG
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    _log_to_stderr(settings.log_level)
     try:
         _require_token(settings)
         return asyncio.run(run_all_in_one(settings) if options.all_in_one else run_bot(settings))
@@ -72,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DatabaseError as error:
         sys.stderr.write(f"{error}\n")
         return os.EX_UNAVAILABLE
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    line = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
+    handler.setFormatter(logging.Formatter(line, defaults={"job_id": "-"}))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 async def run_bot(settings: BotSettings) -> int:

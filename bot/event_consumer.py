@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from dataclasses import dataclass
 
+from aiosqlite import Connection
 from pydantic import ValidationError
 
 from bot.queue import JobQueue, QueueUnavailableError, StreamEntry
@@ -58,7 +60,7 @@ class EventConsumer:
         async with self.database.transaction() as tx:
             for entry in entries:
                 event = _decode(entry)
-                if event is not None and not await self.outcomes.apply(tx, event):
+                if event is not None and not await self._apply(tx, event):
                     overruled.append(event.job_id)
             await cursors.put(tx, stream, entries[-1].entry_id)
         self.posts.announce()
@@ -67,6 +69,18 @@ class EventConsumer:
             logger.info("a worker runs a job that is over; it is told to stop", extra={"job_id": job_id})
             await self.queue.request_cancel(job_id)
         return len(entries)
+
+    async def _apply(self, tx: Connection, event: Event) -> bool:
+        """Apply one event, or leave it out when it contradicts our rows: it would do so for ever, and all others wait behind it."""
+        await tx.execute("SAVEPOINT event")
+        try:
+            return await self.outcomes.apply(tx, event)
+        except (sqlite3.IntegrityError, ValueError, TypeError, KeyError):
+            logger.exception("an event was left out: %s", event.kind, extra={"job_id": event.job_id})
+            await tx.execute("ROLLBACK TO event")
+            return True
+        finally:
+            await tx.execute("RELEASE event")
 
     async def _notice_wipe(self, position: str) -> None:
         """Start again from the beginning when Redis was emptied: the ids of a new stream may be smaller than our position."""

@@ -40,7 +40,7 @@ QUICK_S = 1.5
 
 _WITHDRAW = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[3], KEYS[4])
 return 1
 """
@@ -157,7 +157,7 @@ class JobQueue:
         }
 
     async def withdraw(self, job: TrainLora | GenerateVideo) -> bool:
-        """Take a job that no worker holds out of its queue. False: a worker holds it."""
+        """Take a job that no worker holds out of its queue. False: a worker holds it, or it is not there (any more)."""
         queue, job_id = self.keys.queue(job.base, lane_of(job)), job.job_id
         keys = [in_progress_key_prefix + job_id, queue, job_key_prefix + job_id, self.keys.tries(job_id)]
         with _translated():

@@ -173,6 +173,7 @@ class Datasets:
         defaults = profile.training[dataset.kind]
         units = profile.training_units(defaults, defaults.steps)
         left = (await self.quotas.status(actor)).left
+        pace = await self.estimates.pace(profile.name, Lane.TRAIN, workers=1)
         warnings = []
         if dataset.items < guidance.advised:
             warnings.append(PlanWarning.FEWER_THAN_ADVISED)
@@ -185,7 +186,7 @@ class Datasets:
             steps=defaults.steps,
             units=units,
             units_left=left,
-            minutes_estimate=await self.estimates.seconds(profile.name, Lane.TRAIN, units) / 60,
+            minutes_estimate=units * pace.seconds_per_unit / 60,
             warnings=tuple(warnings),
         )
 

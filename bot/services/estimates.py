@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bot.clock import Clock
 from bot.storage import jobs as table
 from bot.storage.database import Database
@@ -16,43 +18,50 @@ _FIRST_GUESS_S: dict[tuple[str, Lane], float] = {
 _UNKNOWN_S = 15.0  # seconds per unit of a large base on a current GPU
 
 
+@dataclass(frozen=True)
+class LanePace:
+    """One lane now."""
+
+    seconds_per_unit: float
+    rest_s: float  # what its running jobs still need, all together
+    workers: int
+
+
 class Estimates:
-    """Seconds per unit, positions and ends."""
+    """Positions and ends. What concerns a whole lane is asked once (`pace`) for all jobs in it."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
-    async def seconds(self, base: str, lane: Lane, units: int) -> float:
-        """Time a job of `units` runs."""
-        pace = await table.seconds_per_unit(self._database.reader, base, lane)
-        return units * (pace if pace is not None else _FIRST_GUESS_S.get((base, lane), _UNKNOWN_S))
-
-    async def position(self, record: JobRecord) -> int | None:
-        """1 for the next job to start in its lane; None for one that runs or has ended."""
-        if record.status not in (JobStatus.QUEUED, JobStatus.DISPATCHED):
-            return None
-        return (await table.ahead_of(self._database.reader, record))[0] + 1
-
-    async def end(self, record: JobRecord, progress: Progress | None, workers: int) -> float | None:
-        """When an open job should end, in unix seconds, with `workers` at work in its lane; None without a worker."""
+    async def pace(self, base: str, lane: Lane, workers: int) -> LanePace:
+        """The lane now, served by `workers`."""
+        measured = await table.seconds_per_unit(self._database.reader, base, lane)
+        per_unit = measured if measured is not None else _FIRST_GUESS_S.get((base, lane), _UNKNOWN_S)
         now = self._clock()
-        if record.status.terminal or workers == 0:
-            return None
-        own = await self.seconds(record.base, record.lane, record.units)
+        running = await table.running(self._database.reader, base, lane)
+        rest_s = sum(max(0.0, began + units * per_unit - now) for units, began in running)
+        return LanePace(per_unit, rest_s, workers)
+
+    async def place(self, record: JobRecord, pace: LanePace, progress: Progress | None) -> tuple[int | None, float | None]:
+        """Position and end of a job.
+
+        Returns:
+            1 for the next job to start in its lane, None for one that runs or has ended; and the unix time at which it should end, None
+            when it has ended or nobody serves its lane.
+        """
+        now = self._clock()
+        own_s = record.units * pace.seconds_per_unit
+        if record.status.terminal:
+            return None, None
         if record.status is JobStatus.RUNNING:
-            if progress is not None and progress.seconds_per_step and progress.total_steps:
-                return now + (progress.total_steps - progress.step) * progress.seconds_per_step
-            return max(now, (record.started_at or now) + own)
-        _, units_ahead = await table.ahead_of(self._database.reader, record)
-        running = [
-            other
-            for other in await table.open_jobs(self._database.reader, JobStatus.RUNNING)
-            if (other.base, other.lane) == (record.base, record.lane)
-        ]
-        rest = 0.0
-        for other in running:
-            other_s = await self.seconds(other.base, other.lane, other.units)
-            rest += max(0.0, (other.started_at or now) + other_s - now)
-        ahead = await self.seconds(record.base, record.lane, units_ahead) if units_ahead else 0.0
-        return now + (rest + ahead) / workers + own
+            return None, self._end_of_running(record, own_s, progress) if pace.workers else None
+        jobs_ahead, units_ahead = await table.ahead_of(self._database.reader, record.job_id)
+        wait_s = (pace.rest_s + units_ahead * pace.seconds_per_unit) / max(1, pace.workers)
+        return jobs_ahead + 1, now + wait_s + own_s if pace.workers else None
+
+    def _end_of_running(self, record: JobRecord, own_s: float, progress: Progress | None) -> float:
+        now = self._clock()
+        if progress is not None and progress.seconds_per_step and progress.total_steps:
+            return now + (progress.total_steps - progress.step) * progress.seconds_per_step
+        return max(now, (record.started_at or now) + own_s)

@@ -258,8 +258,8 @@ class Jobs:
         return await self.overview.views(await table.of_owner(self.database.reader, actor.user_id, limit))
 
     async def views(self, job_ids: Sequence[str]) -> dict[str, JobView]:
-        """Several jobs at once."""
-        views = await self.overview.views([await self._record(job_id) for job_id in job_ids])
+        """Those jobs that exist."""
+        views = await self.overview.views(await table.get_many(self.database.reader, job_ids))
         return {view.record.job_id: view for view in views}
 
     async def _submit(

@@ -39,15 +39,17 @@ class Overview:
     async def views(self, records: Sequence[JobRecord]) -> list[JobView]:
         """Several jobs, with one question to Redis."""
         progress = await self._progress([record.job_id for record in records if record.status is JobStatus.RUNNING])
-        return [
-            JobView(
-                record=record,
-                position=await self.estimates.position(record),
-                eta=await self.estimates.end(record, progress.get(record.job_id), self._live_lanes(record.base, record.lane)),
-                progress=progress.get(record.job_id),
-            )
-            for record in records
-        ]
+        paces = {
+            (base, lane): await self.estimates.pace(base, lane, self._live_lanes(base, lane))
+            for base, lane in {(record.base, record.lane) for record in records if not record.status.terminal}
+        }
+        views = []
+        for record in records:
+            seen = progress.get(record.job_id)
+            pace = paces.get((record.base, record.lane))
+            position, eta = (None, None) if pace is None else await self.estimates.place(record, pace, seen)
+            views.append(JobView(record, position, eta, seen))
+        return views
 
     async def _progress(self, job_ids: Sequence[str]) -> dict[str, Progress]:
         if not job_ids or not self.queue.alive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Row
@@ -92,6 +93,11 @@ async def get(db: Connection, job_id: str) -> JobRecord | None:
     return await _one(db, "SELECT * FROM jobs WHERE job_id = ?", (job_id,))
 
 
+async def get_many(db: Connection, job_ids: Sequence[str]) -> list[JobRecord]:
+    """Those jobs that exist, in any order."""
+    return await _many(db, "SELECT * FROM jobs WHERE job_id IN (SELECT value FROM json_each(?))", (json.dumps(list(job_ids)),))
+
+
 async def of_interaction(db: Connection, interaction_id: int) -> JobRecord | None:
     """The job an interaction made."""
     return await _one(db, "SELECT * FROM jobs WHERE interaction_id = ?", (interaction_id,))
@@ -136,18 +142,26 @@ async def count_handed_out(db: Connection, base: str, lane: Lane) -> int:
     return int(await _number(db, sql, (base, lane)))
 
 
-async def ahead_of(db: Connection, record: JobRecord) -> tuple[int, int]:
+async def ahead_of(db: Connection, job_id: str) -> tuple[int, int]:
     """How many jobs go before a queued or dispatched one in its lane, and the units they cost."""
     rows = await db.execute_fetchall(
         """SELECT count(*) AS jobs, coalesce(sum(other.units), 0) AS units
-        FROM jobs AS mine JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane
-        WHERE mine.job_id = ? AND other.status IN ('queued', 'dispatched')
-            AND CASE WHEN other.status = mine.status
-                THEN (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id) ELSE other.status = 'dispatched' END""",
-        (record.job_id,),
+        FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane
+        WHERE mine.job_id = ? AND (
+            other.status = 'dispatched' AND (mine.status = 'queued' OR (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))
+            OR other.status = 'queued' AND mine.status = 'queued' AND (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))""",
+        (job_id,),
     )
     row = next(iter(rows))
     return row["jobs"], row["units"]
+
+
+async def running(db: Connection, base: str, lane: Lane) -> list[tuple[int, float]]:
+    """Units and start of the jobs that run in a lane."""
+    rows = await db.execute_fetchall(
+        "SELECT units, coalesce(started_at, created_at) AS began FROM jobs WHERE base = ? AND lane = ? AND status = 'running'", (base, lane)
+    )
+    return [(row["units"], row["began"]) for row in rows]
 
 
 async def seconds_per_unit(db: Connection, base: str, lane: Lane, last: int = 20) -> float | None:

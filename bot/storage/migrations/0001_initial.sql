@@ -48,7 +48,7 @@ CREATE TABLE jobs (
     CHECK ((status IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
     CHECK ((finished_at IS NULL) = (units_charged IS NULL))
 ) STRICT;
-CREATE INDEX jobs_waiting ON jobs (base, lane, status, fair_start, job_id);
+CREATE INDEX jobs_waiting ON jobs (base, lane, status, fair_start, job_id, units);
 CREATE INDEX jobs_of_owner ON jobs (owner_id, finished_at);
 CREATE INDEX jobs_fair_share ON jobs (owner_id, base, lane, fair_finish);
 CREATE INDEX jobs_open ON jobs (status) WHERE finished_at IS NULL;

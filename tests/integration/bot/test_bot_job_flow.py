@@ -196,3 +196,44 @@ async def test_result_is_deleted_from_the_store_when_its_owner_asks(core: Core, 
         await core.services.jobs.delete_result(job.job_id, actor())
     assert not await core.store.exists(f"jobs/{job.job_id}/1/clip.mp4")
     assert (await core.record(job.job_id)).deleted
+
+
+async def test_events_are_read_from_the_start_when_the_stream_was_wiped(core: Core, played_worker: PlayedWorker) -> None:
+    """Ids of a new stream may be smaller than the stored position: a Redis without its data and with a slower clock."""
+    await core.generate()
+    await core.dispatcher.dispatch()
+    job = await played_worker.claim(Lane.RENDER)
+    await core.consume()
+    await played_worker.redis.delete(played_worker.keys.events)
+    event = JobStarted(job_id=job.job_id, attempt=2, seq=0, at=0, worker_id="w9", total_steps=1)
+    await played_worker.redis.xadd(played_worker.keys.events, {"event": event.model_dump_json()}, id="5-1")
+    await core.consumer.consume(1)
+    await core.consume()
+    assert (await core.record(job.job_id)).worker_id == "w9"
+
+
+async def test_event_is_left_out_when_it_contradicts_the_rows(core: Core, played_worker: PlayedWorker) -> None:
+    """A result of the wrong kind must not stop the stream, and leaves nothing behind."""
+    clip, training = (await core.generate()).view.record, (await core.train()).view.record
+    await core.dispatcher.dispatch()
+    jobs = [await played_worker.claim(lane) for lane in (Lane.TRAIN, Lane.RENDER)]
+    async with core.database.transaction() as tx:
+        await tx.execute("CREATE TRIGGER broken BEFORE UPDATE OF state ON loras BEGIN SELECT RAISE(ABORT, 'broken'); END")
+    for job in jobs:
+        await played_worker.succeed(job)
+    await core.consume()
+    assert (await core.record(clip.job_id)).status is JobStatus.SUCCEEDED
+    record = await core.record(training.job_id)
+    assert (record.status, record.units_charged) == (JobStatus.RUNNING, None)
+
+
+async def test_result_is_kept_when_the_job_ends_while_its_owner_cancels(core: Core, played_worker: PlayedWorker) -> None:
+    """A job that has left its queue because it ended is not taken for one that was withdrawn."""
+    await core.generate()
+    await core.dispatcher.dispatch()
+    job = await played_worker.claim(Lane.RENDER)
+    await core.consume()
+    await played_worker.succeed(job)
+    assert (await core.services.jobs.cancel(job.job_id, actor())).record.status is JobStatus.RUNNING
+    await core.consume()
+    assert (await core.record(job.job_id)).status is JobStatus.SUCCEEDED
