@@ -156,19 +156,18 @@ class TrainingRun:
         rule = self._parts.resident.base.profile.geometry
         tokens_per_frame = (bucket.height // rule.spatial_compression) * (bucket.width // rule.spatial_compression)
         noisy = noised(pack_latents(batch.latents), tokens_per_frame, config.first_frame_probability or 0.0, generator)
-        preserve = bool(torch.rand((), generator=generator) < (config.preservation_share or 0.0)) and batch.class_captions is not None
+        drawn = bool(torch.rand((), generator=generator) < (config.preservation_share or 0.0))
+        # before the first learning step the adapter is the base, and there is nothing to keep
+        plain = batch.class_captions if drawn and state.losses else None
         dropped = torch.rand(len(batch.captions), generator=generator) < (config.caption_dropout or 0.0)
-        if preserve and batch.class_captions is not None:
-            captions: Sequence[str] = batch.class_captions
-        else:
-            captions = ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
+        captions = plain or ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
         text, coords = self._parts.texts.batch(captions), self._coords_of(bucket)
 
         def predicted() -> torch.Tensor:
             with self._precision():
                 return self._parts.resident.velocity(noisy.tokens, noisy.timestep, noisy.sigma, text, coords)
 
-        if not preserve:
+        if plain is None:
             return velocity_loss(predicted(), noisy.target, noisy.learned), False
         with torch.no_grad(), state.adapter.disabled():
             kept = predicted().float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ from engine.errors import (
     LossNotFiniteError,
 )
 from engine.model.adapters import AdapterStack, LoadedUse, read_lora
-from engine.model.loader import ResidentBase, pack_latents
+from engine.model.bases import get_base
+from engine.model.loader import ResidentBase, load_base, pack_latents
 from engine.sample.generate import generate
 from engine.train import recipe
 from engine.train.learning_rate import learning_rate_at
@@ -231,6 +233,15 @@ def test_preservation_keeps_the_base_on_prompts_without_the_trigger(tiny: Reside
     assert moved[1] < 0.8 * moved[0]
 
 
+def test_preservation_needs_a_trigger_to_take_away(tiny: ResidentBase, tmp_path: Path) -> None:
+    """Without a trigger every step learns the items, whatever the share."""
+    settings = {"steps": 6, "trigger": None, "preservation_share": 0.9}
+    with start_run(tiny, write_pictures(tmp_path / "data"), tmp_path / "run", **settings) as run:
+        run_to_end(run)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+
+
 def test_preview_is_rendered_from_the_adapter_as_it_is(tiny: ResidentBase, tmp_path: Path) -> None:
     """A picture every so many steps, nothing of it left on the base, and not a bit of the training changed by it."""
     items, sink = write_pictures(tmp_path / "data"), Recorder()
@@ -346,3 +357,17 @@ def test_learning_rate_warms_up_and_follows_its_schedule(schedule: Schedule, exp
 def test_recipe_offers_what_callers_need() -> None:
     """Worker and shell need one import for a training."""
     assert {"LocalItem", "TrainingRun", "build_run"} <= set(recipe.__all__)
+
+
+def test_bf16_base_trains_fp32_weights_and_writes_a_bf16_file(tmp_path: Path) -> None:
+    """The big base is bf16: its adapters learn in fp32 and are stored, and rendered, in the base's precision."""
+    half = load_base(replace(get_base("tiny"), dtype="bfloat16"), "cpu")
+    settings = {"steps": 3, "learning_rate": 1e-2, "preservation_share": 0.5, "gradient_checkpointing": True}
+    with start_run(half, write_pictures(tmp_path / "data"), tmp_path / "run", preview_every=3, preview_prompt="zoko", **settings) as run:
+        run_until(run, 1)
+        learning = [parameter for parameter in half.transformer.parameters() if parameter.requires_grad]
+        assert {parameter.dtype for parameter in learning} == {torch.float32}
+        path = run_to_end(run)
+    assert {tensor.dtype for tensor in _weights(path).values()} == {torch.bfloat16}
+    with AdapterStack(half).applied([LoadedUse(path, "zoko", 1.0, "zoko", LoraKind.CHARACTER)]):
+        assert bool(torch.isfinite(predict(half)).all())
