@@ -32,6 +32,7 @@ PROCESS_CPU_S = 1200
 FILE_CPU_S = 90
 FILE_DEADLINE_S = 180.0
 MAX_CAPTION_BYTES = 16 * 1024
+MAX_NAME_CHARS = 255
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -42,6 +43,11 @@ class Upload:
 
     path: Path
     filename: str
+
+    @property
+    def shown(self) -> str:
+        """The name as it may appear in a message: whatever cannot be written as UTF-8 replaced, and not endless."""
+        return self.filename.encode("utf-8", "replace").decode()[:MAX_NAME_CHARS]
 
 
 @dataclass(frozen=True)
@@ -104,14 +110,14 @@ class _Checker:
     def _expand(self, index: int, upload: Upload) -> list[_Candidate | ItemVerdict]:
         """The file itself, what a zip holds, or the verdict on a zip that is refused."""
         if _sniffed(upload.path) != ZIP:
-            return [_Candidate(upload.path, upload.filename, None)]
+            return [_Candidate(upload.path, upload.shown, None)]
         folder = self._scratch / f"{index:03d}"
         folder.mkdir()
         try:
             members = self._runner(lambda: _unpacked(upload.path, folder))
         except RefusedMediaError as error:
             return [_refused_zip(upload, error.problem)]
-        found = [_Candidate(Path(path), name, upload.filename) for name, path in members]
+        found = [_Candidate(Path(path), name, upload.shown) for name, path in members]
         if all(_is_caption(candidate) for candidate in found):
             detail = "The zip has no picture or clip in it: pack them into it."
             return [_refused_zip(upload, Problem(code=MediaProblem.ARCHIVE_EMPTY, detail=detail))]
@@ -224,7 +230,7 @@ def _outcome(work: Callable[[], Any]) -> dict[str, Any]:
 
 
 def _refused_zip(upload: Upload, problem: Problem) -> ItemVerdict:
-    return ItemVerdict(filename=upload.filename, size=upload.path.stat().st_size, media_type=ZIP, problem=problem)
+    return ItemVerdict(filename=upload.shown, size=upload.path.stat().st_size, media_type=ZIP, problem=problem)
 
 
 def _verdict(candidate: _Candidate, **facts: Any) -> ItemVerdict:

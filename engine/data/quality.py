@@ -15,12 +15,12 @@ from PIL import Image
 
 from engine.contracts.media import MediaNote
 
-_VIEW_SIDE = 256  # pixels; measures are taken at this size, so that they mean the same for every picture
+_VIEW_SIDE = 64  # pixels; measures are taken at this size, so that they mean the same for every picture and grain does not count
 _THUMB_SIDE = 8
 _DARK, _BRIGHT = 0.08, 0.95  # mean luma, 0..1
 _FLAT = 0.02  # standard deviation of luma
-_BLURRY = 2e-5  # variance of the Laplacian of luma; photos in focus lie two orders above
-_NEAR = 0.01  # mean difference of 8x8 RGB thumbnails, 0..1
+_BLURRY = 0.025  # sharpness; a disc in front of a soft sky has 0.11 in focus and 0.02 behind a blur of a fortieth of its width
+_NEAR = 0.015  # mean difference of 8x8 RGB thumbnails, 0..1
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Look:
 
     brightness: float  # mean luma, 0..1
     contrast: float  # standard deviation of luma
-    sharpness: float  # variance of the Laplacian
+    sharpness: float  # deviation of the Laplacian in relation to that of luma, 0 for a flat picture
     thumb: str  # 8x8 RGB, hexadecimal
 
 
@@ -39,7 +39,9 @@ def look_at(picture: Image.Image) -> Look:
     view.thumbnail((_VIEW_SIDE, _VIEW_SIDE), Image.Resampling.BOX)
     luma = np.asarray(view.convert("L"), dtype=np.float32) / 255.0  # [H, W]
     thumb = picture.resize((_THUMB_SIDE, _THUMB_SIDE), Image.Resampling.BOX).tobytes()
-    return Look(brightness=float(luma.mean()), contrast=float(luma.std()), sharpness=float(_laplacian(luma).var()), thumb=thumb.hex())
+    contrast = float(luma.std())
+    sharpness = float(_laplacian(luma).std()) / (4 * contrast) if contrast > 0 else 0.0
+    return Look(brightness=float(luma.mean()), contrast=contrast, sharpness=sharpness, thumb=thumb.hex())
 
 
 def notes_of(look: Look, earlier: Sequence[Look], shorter_side: int, wanted_side: int | None) -> tuple[MediaNote, ...]:

@@ -137,6 +137,16 @@ def test_check_notes_weak_items_when_it_accepts_them(inbox: Path, tmp_path: Path
     ]
 
 
+def test_check_shows_a_name_it_can_send_when_the_uploaded_one_is_nonsense(inbox: Path, tmp_path: Path) -> None:
+    """Lone surrogates and endless names end in a report that can be written as JSON."""
+    write_picture(inbox / "a.png", seed=1)
+    write_picture(inbox / "b.png", seed=2)
+    uploads = [Upload(inbox / "a.png", "\udcff.png"), Upload(inbox / "b.png", "n" * 5000)]
+    report = check_uploads(uploads, tmp_path / "out", isolated=False)
+    assert IngestReport.model_validate_json(report.model_dump_json()) == report
+    assert [item.filename for item in report.accepted] == ["?.png", "n" * 255]
+
+
 def test_collect_folder_takes_visible_files_in_name_order_when_given_a_folder(inbox: Path, tmp_path: Path) -> None:
     """Hidden files and folders are left out; nothing at all is refused in one sentence."""
     for name in ("b.png", "a.png", ".hidden"):

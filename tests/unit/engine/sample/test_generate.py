@@ -18,7 +18,8 @@ from engine.contracts.events import Phase
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError, InvalidMediaError, JobCancelledError
-from engine.model.adapters import LoadedUse, save_lora
+from engine.model.adapters import LoadedUse, TrainableAdapter, save_lora
+from engine.model.bases import VIDEO_TARGETS
 from engine.model.loader import ResidentBase
 from engine.sample import generate as module
 from engine.sample.generate import generate
@@ -144,6 +145,20 @@ def test_generate_stops_between_two_steps_when_it_is_cancelled(tiny: ResidentBas
     with pytest.raises(JobCancelledError):
         generate(tiny, config(), [use], sink, Switch(after=asked))
     assert [step for phase, step, _ in sink.steps if phase is Phase.DENOISING] == done
+    assert np.array_equal(generate(tiny, config()).frames, bare)
+
+
+def test_generate_renders_the_same_frames_when_a_training_is_on_the_base(tiny: ResidentBase, tmp_path: Path) -> None:
+    """A half-trained adapter on the base changes no frame of anybody's clip, with a stack and without."""
+    use = write_lora(tmp_path / "a.safetensors", tiny, 1)
+    bare, stacked = generate(tiny, config()).frames, generate(tiny, config(), [use]).frames
+    adapter = TrainableAdapter(tiny, 2, VIDEO_TARGETS, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for weight in adapter.parameters:
+            weight.add_(0.1)
+    assert np.array_equal(generate(tiny, config()).frames, bare)
+    assert np.array_equal(generate(tiny, config(), [use]).frames, stacked)
+    adapter.remove()
     assert np.array_equal(generate(tiny, config()).frames, bare)
 
 
