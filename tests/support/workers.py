@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import pytest
 from arq.connections import ArqRedis
+from PIL import Image
 from ulid import ULID
 
 from engine.contracts import wire
@@ -196,3 +197,15 @@ async def studio(tmp_path: Path, valkey: Valkey) -> AsyncIterator[Studio]:
     studio = Studio(tmp_path / "studio", valkey)
     yield studio
     await studio.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, ...]:
+    """Four small pictures that differ."""
+    paths = []
+    for index in range(4):
+        image = Image.new("RGB", (32, 32), (60 * index, 200 - 40 * index, 90))
+        image.paste((250, 30, 30), (4 + 3 * index, 8, 14 + 3 * index, 20))
+        paths.append(tmp_path / f"{index}.png")
+        image.save(paths[-1])
+    return tuple(paths)
