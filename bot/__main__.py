@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import aiohttp
 import discord
 
 from bot.client import CallsheetClient
@@ -102,11 +103,27 @@ async def run_bot(settings: BotSettings) -> int:
     ):
         await _require_redis(queue)
         async with _opened_services(settings, database, queue) as (services, listener), CallsheetClient(settings, services) as client:
-            try:
-                await _serve(settings, database, queue, services, listener, client, token, stop)
-            except* discord.LoginFailure:
-                raise StartError(BAD_TOKEN, os.EX_CONFIG) from None
+            if await _logged_in(client, token, stop):
+                await _serve(settings, database, queue, services, listener, client, stop)
     return 0
+
+
+async def _logged_in(client: CallsheetClient, token: str, stop: asyncio.Event) -> bool:
+    """Log in and sync commands; False when a signal came first."""
+    login, stopping = asyncio.create_task(client.login(token)), asyncio.create_task(stop.wait())
+    await asyncio.wait({login, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not login.done():
+        login.cancel()
+        await asyncio.wait({login})
+        return False
+    try:
+        await login
+    except discord.LoginFailure:
+        raise StartError(BAD_TOKEN, os.EX_CONFIG) from None
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        raise StartError(f"Discord can't be reached: {error}.", os.EX_UNAVAILABLE) from error
+    return True
 
 
 async def _serve(
@@ -116,7 +133,6 @@ async def _serve(
     services: Services,
     listener: socket.socket,
     client: CallsheetClient,
-    token: str,
     stop: asyncio.Event,
 ) -> None:
     """Run every task until `stop`, or until one of them fails: a bot without one of its parts must not look alive."""
@@ -135,7 +151,7 @@ async def _serve(
         return {"discord": client.is_ready(), "redis": queue.alive, "workers": bool(queue.seen_workers)}
 
     async def connected() -> None:
-        await client.start(token)
+        await client.connect()
         stop.set()  # discord.py closes for good only when told to
 
     web = WebServer(listener, services.files.store, services.files.signer, settings.scratch_dir / "downloads", health)

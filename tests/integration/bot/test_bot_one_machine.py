@@ -16,6 +16,7 @@ import pytest
 from bot.one_machine import free_port
 from bot.sandbox.server import LoopbackDiscord
 from bot.supervisor import inherited_env
+from tests.support.valkey import Valkey
 
 ROOT = Path(__file__).parents[3]
 READY_S = 150.0
@@ -93,3 +94,18 @@ async def test_one_machine_mode_ends_with_a_sentence_when_discord_refuses_the_to
             _, errors = await process.communicate()
     assert process.returncode == os.EX_CONFIG
     assert "Discord refuses the token in DISCORD_TOKEN" in errors.decode()
+
+
+async def test_bot_ends_with_a_sentence_when_discord_is_out_of_reach(tmp_path: Path, valkey: Valkey) -> None:
+    """Exit code 69 and no traceback: whoever supervises it tries again."""
+    nobody = {"REDIS_URL": valkey.url, "CALLSHEET_DISCORD_ENDPOINT": f"127.0.0.1:{free_port()}"}
+    async with LoopbackDiscord() as discord:
+        environment = _environment(discord, tmp_path, free_port(), discord.token) | nobody
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot"), cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(READY_S):
+            _, errors = await process.communicate()
+    assert process.returncode == os.EX_UNAVAILABLE
+    assert "Discord can't be reached" in errors.decode()
+    assert "Traceback" not in errors.decode()
