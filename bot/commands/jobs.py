@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import discord
 from discord import app_commands
 
 from bot.commands.desk import Desk, Interaction, answer
+from bot.services.jobs import JobView
 from bot.ui import cards, job_cards, text
 from engine.contracts.results import VideoRendered
 
@@ -23,9 +25,18 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
     async def jobs(interaction: discord.Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         found = await desk.services.jobs.mine(desk.actor(interaction), limit=job_cards.LISTED_JOBS)
-        await answer(interaction, job_cards.jobs(found))
+        await answer(interaction, job_cards.jobs(found, await _links(desk, found)))
 
     return jobs
+
+
+async def _links(desk: Desk, found: Sequence[JobView]) -> dict[str, str]:
+    """Download links of clips that could not be posted where they were made: nothing is lost with its channel."""
+    links = {}
+    for record in (view.record for view in found):
+        if isinstance(record.result, VideoRendered) and not record.deleted and job_cards.message_url(record) is None:
+            links[record.job_id] = await desk.services.files.link(record.result.file, f"{record.job_id}.mp4")
+    return links
 
 
 async def cancel(desk: Desk, interaction: Interaction, job_id: str) -> None:

@@ -95,7 +95,7 @@ class Posts:
         async with self._database.transaction() as tx:
             job_id = await table.mark_sent(tx, post_id, channel_id, message_id)
             if job_id is not None:
-                await jobs_table.note_posted(tx, job_id, message_id)
+                await jobs_table.note_posted(tx, job_id, channel_id, message_id)
 
     async def later(self, post_id: int, *, delay_s: float, error: str) -> None:
         """Try again after `delay_s`."""

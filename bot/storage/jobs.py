@@ -46,6 +46,7 @@ class JobRecord:
     failure_detail: str | None
     result: LoraTrained | VideoRendered | None
     preview: StoredObject | None  # latest picture of a training
+    posted_channel_id: int | None  # where the result's message is: the job's channel, its parent, or a direct message
     posted_message_id: int | None  # the result's message
     deleted: bool  # the owner deleted the result
 
@@ -261,9 +262,9 @@ async def finish(tx: Connection, job_id: str, ending: Ending) -> bool:
     )
 
 
-async def note_posted(tx: Connection, job_id: str, message_id: int) -> None:
+async def note_posted(tx: Connection, job_id: str, channel_id: int, message_id: int) -> None:
     """The result's message."""
-    await tx.execute("UPDATE jobs SET posted_message_id = ? WHERE job_id = ?", (message_id, job_id))
+    await tx.execute("UPDATE jobs SET posted_channel_id = ?, posted_message_id = ? WHERE job_id = ?", (channel_id, message_id, job_id))
 
 
 async def mark_deleted(tx: Connection, job_id: str) -> None:
@@ -328,6 +329,7 @@ def _record(row: Row) -> JobRecord:
         failure_detail=row["failure_detail"],
         result=_RESULT.validate_json(result) if result is not None else None,
         preview=StoredObject.model_validate_json(preview) if preview is not None else None,
+        posted_channel_id=row["posted_channel_id"],
         posted_message_id=row["posted_message_id"],
         deleted=bool(row["deleted"]),
     )

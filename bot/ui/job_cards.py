@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.services.jobs import JobView
 from bot.storage.jobs import JobRecord
@@ -56,15 +56,15 @@ def status(view: JobView, *, preview: str | None = None) -> Card:
     return card.sealed()
 
 
-def jobs(found: Sequence[JobView]) -> Card:
-    """My jobs: open ones first, each with its cancel button."""
+def jobs(found: Sequence[JobView], files: Mapping[str, str] | None = None) -> Card:
+    """My jobs: open ones first, each with its cancel button. `files`: job id to a download link of a result that is not in its channel."""
     card = Card(INFO_COLOUR).say(lines.JOBS_HEADING)
     if not found:
         return card.say(lines.NO_JOBS).sealed()
     for view in found[:LISTED_JOBS]:
         record = view.record
         if record.status.terminal:
-            card.say(*_finished_entry(record))
+            card.say(*_finished_entry(record, (files or {}).get(record.job_id)))
         elif record.cancel_requested:
             card.say(title(record), *_state_lines(view))
         else:
@@ -73,8 +73,8 @@ def jobs(found: Sequence[JobView]) -> Card:
 
 
 def message_url(record: JobRecord) -> str | None:
-    """Link to the posted result."""
-    if record.posted_message_id is None:
+    """Link to the posted result; None while there is none, and for one that had to go elsewhere, such as to a direct message."""
+    if record.posted_message_id is None or record.posted_channel_id != record.channel_id:
         return None
     return f"https://discord.com/channels/{record.guild_id or '@me'}/{record.channel_id}/{record.posted_message_id}"
 
@@ -104,9 +104,10 @@ def _ended(record: JobRecord) -> Card:
     return card.say(lines.owned_by(record.owner_id, charge(record))).sealed()
 
 
-def _finished_entry(record: JobRecord) -> list[str]:
+def _finished_entry(record: JobRecord, file: str | None) -> list[str]:
     word = text.ENDED_WORDS[record.status]
-    entry = lines.finished_entry(word, record.finished_at, charge(record), deleted=record.deleted, link=message_url(record))
+    link = file if file is not None else message_url(record)
+    entry = lines.finished_entry(word, record.finished_at, charge(record), deleted=record.deleted, link=link)
     return [title(record), entry, _reason(record)]
 
 

@@ -158,6 +158,7 @@ def record(job: GenerateVideo | TrainLora | None = None, **changes: Any) -> JobR
         failure_detail=None,
         result=None,
         preview=None,
+        posted_channel_id=None,
         posted_message_id=None,
         deleted=False,
     )

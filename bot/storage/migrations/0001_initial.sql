@@ -43,6 +43,7 @@ CREATE TABLE jobs (
     failure_detail TEXT,
     result TEXT,
     preview TEXT,
+    posted_channel_id INTEGER,
     posted_message_id INTEGER,
     deleted INTEGER NOT NULL DEFAULT 0,
     CHECK ((status IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),

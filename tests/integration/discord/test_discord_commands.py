@@ -262,3 +262,13 @@ async def test_receipt_that_comes_too_late_costs_nothing_but_the_receipt(studio:
     await studio.discord.message("general", lambda message: "Rendering" in message.text)
     assert len(studio.jobs.rows) == 1
     assert "unexpected error" not in caplog.text
+
+
+async def test_jobs_offers_the_file_when_the_result_is_not_in_its_channel(studio: Rig) -> None:
+    """A lost channel and closed direct messages cost nobody their clip."""
+    studio.finished()
+    assert f"https://files.example/{values.JOB_ID}.mp4" in (await studio.discord.user("maker").command("jobs")).text
+    studio.finished(posted_channel_id=studio.discord.channel("general").id, posted_message_id=5)
+    listed = (await studio.discord.user("maker").command("jobs")).text
+    assert "files.example" not in listed
+    assert "/5)" in listed

@@ -44,6 +44,11 @@ def change(studio: Rig, job: str, **changes: Any) -> None:
     studio.jobs.put(replace(studio.jobs.rows[job], **changes))
 
 
+def posted(studio: Rig, message_id: int) -> dict[str, Any]:
+    """The result stands in #general."""
+    return {"posted_channel_id": studio.discord.channel("general").id, "posted_message_id": message_id}
+
+
 async def card_of(studio: Rig, what: str = "Rendering") -> Message:
     """The card once it stands in the channel."""
     return await studio.discord.message("general", lambda message: what in message.text)
@@ -55,7 +60,7 @@ async def test_card_appears_follows_and_ends(studio: Rig) -> None:
     card = await card_of(studio)
     change(studio, job, status=JobStatus.RUNNING, started_at=time.time(), steps_done=8, total_steps=16)
     await studio.discord.until(lambda: "step 8 of 16" in card.text, 10, "progress")
-    change(studio, job, status=JobStatus.SUCCEEDED, finished_at=time.time(), result=values.clip_result(), posted_message_id=77)
+    change(studio, job, status=JobStatus.SUCCEEDED, finished_at=time.time(), result=values.clip_result(), **posted(studio, 77))
     await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
     assert "Done" in card.text
     assert "/77)" in card.text
@@ -71,7 +76,7 @@ async def test_finished_card_waits_for_the_link_to_its_result(studio: Rig) -> No
     change(studio, job, status=JobStatus.SUCCEEDED, finished_at=studio.discord.clock.now(), result=values.clip_result())
     await studio.discord.until(lambda: "Done" in card.text, 10, "done")
     assert job not in studio.cards.closed
-    change(studio, job, posted_message_id=78)
+    change(studio, job, **posted(studio, 78))
     await studio.discord.until(lambda: "/78)" in card.text, 10, "the link")
     await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
 

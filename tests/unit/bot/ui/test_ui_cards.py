@@ -53,7 +53,7 @@ CARDS: dict[str, Callable[[], Card]] = {
     "status, running": lambda: job_cards.status(values.running(LONG)),
     "status, training": lambda: job_cards.status(values.running(values.training()), preview="p.png"),
     "status, stopping": lambda: job_cards.status(values.running(cancel_requested=True)),
-    "status, done": lambda: job_cards.status(values.view(values.finished(LONG, posted_message_id=5))),
+    "status, done": lambda: job_cards.status(values.view(values.finished(LONG, posted_channel_id=values.CHANNEL_ID, posted_message_id=5))),
     "status, failed": lambda: job_cards.status(values.view(values.record(status=JobStatus.FAILED, failure=FailureCode.INTERNAL))),
     "status, cancelled": lambda: job_cards.status(values.view(values.record(status=JobStatus.CANCELLED, units_charged=1))),
     "clip": lambda: result_cards.result(values.view(values.finished(LONG)), Shown(video="v.mp4")),
@@ -76,7 +76,7 @@ CARDS: dict[str, Callable[[], Card]] = {
         [
             values.running(),
             values.running(cancel_requested=True),
-            values.view(values.finished(posted_message_id=9)),
+            values.view(values.finished(posted_channel_id=values.CHANNEL_ID, posted_message_id=9)),
             values.view(values.finished(deleted=True)),
             values.view(values.record(status=JobStatus.FAILED, failure=FailureCode.TIMED_OUT)),
         ]

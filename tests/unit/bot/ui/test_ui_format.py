@@ -46,7 +46,8 @@ def test_code_cannot_be_left_when_text_has_back_ticks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (8, "8 s"), (89.5, "90 s"), (91, "2 min"), (5399, "1 h 30 min"), (5460, "1 h 31 min"), (7200, "2 h")]
+    ("seconds", "words"),
+    [(0.2, "1 s"), (8, "8 s"), (89.5, "90 s"), (91, "2 min"), (5399, "1 h 30 min"), (5460, "1 h 31 min"), (7200, "2 h")],
 )
 def test_duration_uses_the_coarsest_helpful_unit_when_given_seconds(seconds: float, words: str) -> None:
     """People read minutes, not thousands of seconds."""

@@ -49,7 +49,8 @@ FACTS: dict[RefusalCode, dict[str, object]] = {
 """Facts as services give them; codes that are not listed come without."""
 
 ADVICE = re.compile(
-    r"\b(attach|send|add|use|choose|write|leave|shorten|wait|try|ask|start|make|press|quote|name it|did you mean|follow|return|describe)\b|`/",
+    r"\b(attach|send|add|use|choose|write|leave|shorten|wait|try|ask|start|make|press|quote|name it|did you mean)\b"
+    r"|\b(follow|return|describe)\b|`/",
     re.IGNORECASE,
 )
 
