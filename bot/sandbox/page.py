@@ -25,6 +25,7 @@ EMBED_BYTES = 4 * 1024 * 1024
 _AVATARS = ("#5865f2", "#3ba55d", "#faa61a", "#ed4245", "#eb459e", "#9b59b6", "#1abc9c", "#e67e22")
 _BUTTONS = {1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link", 6: "premium"}
 _SHOWN_UPLOADS = 12
+_SHOWN_VERSIONS = 15  # newest edits of a message; transcript.json has all
 
 
 class _View:
@@ -99,7 +100,7 @@ class _View:
     def pressed(self, interaction: Json) -> str:
         """Label of the pressed button."""
         message = self._messages.get(interaction["on_message"] or "")
-        versions = [] if message is None else [message, *message["edits"]]
+        versions = [] if message is None else [message, *reversed(message["edits"])]
         for version in versions:
             for part in _parts(version["components"]):
                 if part.get("custom_id") == interaction["name"]:
@@ -151,4 +152,5 @@ def render_page(discord: LoopbackDiscord, data: Json, folder: Path, played: list
         bot=discord.world.bot.name,
         slowest_ack=acks[-1] if acks else None,
         shown_uploads=_SHOWN_UPLOADS,
+        shown_versions=_SHOWN_VERSIONS,
     )

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.sandbox.attachments import FILES_PER_FORM, Attachments, fill_options
-from bot.sandbox.errors import ApiError, ClientRefusedError, SandboxError, ScenarioError
+from bot.sandbox.errors import ClientRefusedError, SandboxError, ScenarioError
 from bot.sandbox.people import Outcome, Person, find_button
 from bot.sandbox.processes import Stack
-from bot.sandbox.records import Records, Row
+from bot.sandbox.records import Records, job_reached
 from bot.sandbox.scenario import (
     AdvanceClockStep,
     AnyStep,
@@ -37,8 +37,6 @@ from bot.sandbox.world import Message
 
 START_BUTTON, ADD_BUTTON = "start", "add"
 WARNED_LABEL = "anyway"
-DELIVERY_S = 60.0
-_TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 class StepFailedError(SandboxError):
@@ -86,7 +84,7 @@ class Player:
             result = ""
             try:
                 result = await self._play(step)
-            except (SandboxError, ApiError, TimeoutError) as error:
+            except (SandboxError, TimeoutError) as error:
                 failure = str(error)
             played = Played(title, step.note, at, time.monotonic() - began, result, failure)
             self.played.append(played)
@@ -224,39 +222,10 @@ class Player:
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     async def _wait_job(self, step: WaitStep) -> str:
-        """Until the job has the status and, when it is over, its messages are out.
-
-        Raises:
-            StepFailedError: it ended otherwise.
-            TimeoutError: it took too long.
-        """
-        deadline = asyncio.get_running_loop().time() + step.within_s
-        job: Row | None = None
-        while True:
-            self._stack.check()
-            job = self._records.job(job["job_id"]) if job is not None else self._newest_job(step)
-            status = None if job is None else job["status"]
-            if job is not None and status == step.status:
-                break
-            if job is not None and status in _TERMINAL:
-                raise StepFailedError(f"the job is {status}: {job['failure'] or ''} {job['failure_detail'] or ''}".strip())
-            if asyncio.get_running_loop().time() > deadline:
-                where = "there is no such job" if job is None else f"it is {status}, step {job['steps_done']} of {job['total_steps']}"
-                raise TimeoutError(f"not {step.status} within {step.within_s:g} s: {where}")
-            await asyncio.sleep(0.1)
-        delivered_by = asyncio.get_running_loop().time() + DELIVERY_S
-        while status in _TERMINAL and self._records.undelivered(job["job_id"]):
-            self._stack.check()
-            if asyncio.get_running_loop().time() > delivered_by:
-                raise TimeoutError(f"its result was not posted within {DELIVERY_S:g} s")
-            await asyncio.sleep(0.1)
-        took = "" if not job["finished_at"] or not job["started_at"] else f" after {job['finished_at'] - job['started_at']:.1f} s"
-        return f"{job['kind']} {status}{took}"
-
-    def _newest_job(self, step: WaitStep) -> Row | None:
         owner = None if step.of is None else self._discord.user(step.of).account.id
-        jobs = [j for j in self._records.jobs(owner) if step.name is None or j["request"].get("name") == step.name]
-        return jobs[-1] if jobs else None
+        job = await job_reached(self._records, step.status, step.within_s, owner_id=owner, lora=step.name, check=self._stack.check)
+        took = "" if not job["finished_at"] or not job["started_at"] else f" after {job['finished_at'] - job['started_at']:.1f} s"
+        return f"{job['kind']} {job['status']}{took}"
 
     async def _wait_message(self, step: WaitStep) -> str:
         deadline = asyncio.get_running_loop().time() + step.within_s
@@ -286,7 +255,8 @@ class Player:
 
     def _rule_out_failure(self, step: WaitStep) -> None:
         """Stop waiting for a clip when the person's newest job has failed."""
-        job = self._newest_job(step)
+        owner = None if step.of is None else self._discord.user(step.of).account.id
+        job = self._records.newest(owner)
         if job is not None and job["status"] == "failed" and job["created_at"] > self._acted_at:
             raise StepFailedError(f"the newest job failed: {job['failure']} {job['failure_detail'] or ''}".strip())
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bot.sandbox.errors import SandboxError
+
 Row = dict[str, Any]
+
+DELIVERY_S = 60.0
+TERMINAL = ("succeeded", "failed", "cancelled")
+_LOOK_S = 0.1
+
+
+class JobEndedError(SandboxError):
+    """The job is over, but not with the status that was waited for."""
 
 
 class Records:
@@ -22,6 +33,11 @@ class Records:
         """Jobs, oldest first, with `request` and `result` decoded."""
         rows = self._rows("SELECT * FROM jobs WHERE ?1 IS NULL OR owner_id = ?1 ORDER BY created_at, job_id", owner_id)
         return [row | {key: json.loads(row[key]) for key in ("request", "result") if row.get(key)} for row in rows]
+
+    def newest(self, owner_id: int | None = None, lora: str | None = None) -> Row | None:
+        """The newest job of a person, or the one that trains a LoRA of this name."""
+        jobs = [job for job in self.jobs(owner_id) if lora is None or job["request"].get("name") == lora]
+        return jobs[-1] if jobs else None
 
     def job(self, job_id: str) -> Row:
         """One job."""
@@ -52,3 +68,41 @@ class Records:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=10)) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
+
+
+async def job_reached(
+    records: Records,
+    status: str,
+    within_s: float,
+    *,
+    owner_id: int | None = None,
+    lora: str | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Row:
+    """Wait for the newest job (of a person, of a LoRA name) to have `status` and, when it is over, for its messages to be posted.
+
+    Raises:
+        JobEndedError: it ended with another status.
+        TimeoutError: it took longer than `within_s`, or its messages longer than `DELIVERY_S`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    job: Row | None = None
+    while True:
+        check()
+        job = records.newest(owner_id, lora) if job is None else records.job(job["job_id"])
+        if job is not None and job["status"] == status:
+            break
+        if job is not None and job["status"] in TERMINAL:
+            raise JobEndedError(f"the job is {job['status']}: {job['failure'] or ''} {job['failure_detail'] or ''}".strip())
+        if loop.time() > deadline:
+            where = "there is no such job" if job is None else f"it is {job['status']}, step {job['steps_done']} of {job['total_steps']}"
+            raise TimeoutError(f"not {status} within {within_s:g} s: {where}")
+        await asyncio.sleep(_LOOK_S)
+    deadline = loop.time() + DELIVERY_S
+    while status in TERMINAL and records.undelivered(job["job_id"]):
+        check()
+        if loop.time() > deadline:
+            raise TimeoutError(f"its result was not posted within {DELIVERY_S:g} s")
+        await asyncio.sleep(_LOOK_S)
+    return job

@@ -79,13 +79,15 @@ class LoopbackDiscord:
         self.cdn = Cdn(self._core)
         self._people: dict[str, Person] = {}
         self._runner: web.AppRunner | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="loopback-discord-"))
-        self.ca_file = self._folder / "ca.pem"
+        self._folder: Path | None = None
+        self.ca_file = Path()
         self.endpoint = ""
         self.token = token
         self.guild = self.add_guild(guild or GuildSpec())
 
     async def __aenter__(self) -> Self:
+        self._folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="loopback-discord-"))
+        self.ca_file = self._folder / "ca.pem"
         authority = trustme.CA()
         authority.cert_pem.write_to_path(self.ca_file)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -108,7 +110,8 @@ class LoopbackDiscord:
         self.gateway.drop()
         if self._runner is not None:
             await self._runner.cleanup()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def connector(self) -> aiohttp.TCPConnector:
         """A connector that takes a client in this process here, whatever host it asks for; one per client."""

@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import discord
 from discord import app_commands, ui
 from PIL import Image
 
-from bot.sandbox.server import LoopbackDiscord
+from bot.sandbox.processes import Stack
+from bot.sandbox.records import Records, job_reached
+from bot.sandbox.server import GuildSpec, LoopbackDiscord
 
 
 class EchoButton(ui.DynamicItem[ui.Button[ui.View]], template=r"demo:(?P<verb>[a-z]+):(?P<id>[0-9]+)"):
@@ -24,7 +28,7 @@ class EchoButton(ui.DynamicItem[ui.Button[ui.View]], template=r"demo:(?P<verb>[a
         self.ident = ident
 
     @classmethod
-    async def from_custom_id(cls, interaction, item, match):  # noqa: ANN001, ANN206
+    async def from_custom_id(cls, interaction, item, match):
         """Rebuild it from its custom id."""
         del interaction, item
         return cls(match["verb"], int(match["id"]))
@@ -70,12 +74,13 @@ def card(text: str, *, ident: int = 1, file: discord.File | None = None, colour:
 class DemoBot(discord.Client):
     """The commands the sandbox's own tests need."""
 
-    def __init__(self, connector) -> None:  # noqa: ANN001
+    def __init__(self, connector) -> None:
         super().__init__(intents=discord.Intents(guilds=True), connector=connector, guild_ready_timeout=0.05, max_messages=None)
         self.tree = app_commands.CommandTree(self)
         self.seen: asyncio.Queue[str] = asyncio.Queue()
         self.entitled: asyncio.Queue[int] = asyncio.Queue()
         self.ready_again = asyncio.Event()
+        self.up = asyncio.Event()
         self.tree.add_command(app_commands.Command(name="echo", description="Say it back", callback=self._echo))
         self.tree.add_command(app_commands.Command(name="files", description="Read files", callback=self._files))
         self.tree.add_command(app_commands.Command(name="slow", description="Answer too late", callback=self._slow))
@@ -86,10 +91,17 @@ class DemoBot(discord.Client):
         self.late: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.release = asyncio.Event()
 
+    async def before_identify_hook(self, shard_id, *, initial=False):
+        """Identify at once: the library's own pause of 5 s protects the real Discord."""
+
     async def setup_hook(self) -> None:
         """Register buttons and commands."""
         self.add_dynamic_items(EchoButton)
         await self.tree.sync()
+
+    async def on_ready(self) -> None:
+        """Note that everything is known."""
+        self.up.set()
 
     async def on_resumed(self) -> None:
         """Note a resume."""
@@ -142,7 +154,7 @@ async def running_bot(server: LoopbackDiscord) -> AsyncIterator[DemoBot]:
     try:
         await server.ready(10)
         async with asyncio.timeout(10):
-            await bot.wait_until_ready()
+            await bot.up.wait()
         yield bot
     finally:
         await bot.close()
@@ -154,3 +166,27 @@ def picture(path: Path, *, size: tuple[int, int] = (32, 32), colour: str = "teal
     """A PNG at `path`."""
     Image.new("RGB", size, colour).save(path)
     return path
+
+
+@dataclass
+class Studio:
+    """The whole product on one loopback Discord: real Valkey, worker and bot processes."""
+
+    discord: LoopbackDiscord
+    stack: Stack
+    records: Records
+
+    async def job(self, person: str, status: str = "succeeded", within_s: float = 120.0, lora: str | None = None) -> dict[str, Any]:
+        """Wait for the newest job of a person to have `status` and its messages to be posted; the row of the bot's database."""
+        owner = self.discord.user(person).account.id
+        return await job_reached(self.records, status, within_s, owner_id=owner, lora=lora, check=self.stack.check)
+
+
+@contextlib.asynccontextmanager
+async def studio(folder: Path, *, guild: GuildSpec | None = None, settings: dict[str, Any] | None = None) -> AsyncIterator[Studio]:
+    """Everything started and ready below `folder`, stopped at the end; an API violation fails the test that used it."""
+    offset_file = folder / "clock-offset"
+    async with LoopbackDiscord(guild, offset_file=offset_file) as server, Stack(server, folder, offset_file, settings or {}) as stack:
+        await stack.start()
+        yield Studio(server, stack, Records(stack.database))
+        assert [str(v) for v in server.violations] == []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import time
 from pathlib import Path
 
+import aiohttp
 import discord
 import pytest
 
-from bot.sandbox.errors import ClientRefusedError
-from bot.sandbox.server import GuildSpec, LoopbackDiscord
+from bot.sandbox.errors import ClientRefusedError, ScenarioError
+from bot.sandbox.server import GuildSpec, LoopbackDiscord, Settings
 from tests.support.sandbox import card, picture, running_bot
 
 
@@ -201,3 +204,131 @@ async def test_invalid_messages_are_refused_and_recorded():
             await bot.http.request(route, json=body)
         assert caught.value.code == 50035
         assert "IS_COMPONENTS_V2" in server.violations[0].problem
+
+
+async def test_bot_identifies_anew_when_its_session_is_invalid():
+    """Op 9 without resume leads to a new IDENTIFY, and interactions work after it."""
+    async with LoopbackDiscord() as server, running_bot(server):
+        server.gateway.invalidate()
+        await server.until(lambda: server.gateway.identifies == 2, 15, "a second IDENTIFY")
+        assert (await server.user("maker").command("echo", {"text": "hi"})).text == "hi for maker"
+
+
+async def test_calls_wait_when_rate_limits_are_on():
+    """The sixth message in five seconds waits for its bucket; nothing is lost."""
+    async with LoopbackDiscord(settings=Settings(rate_limits=True)) as server, running_bot(server) as bot:
+        where = bot.get_partial_messageable(server.channel("general").id, guild_id=server.guild.id)
+        began = time.monotonic()
+        await asyncio.gather(*(where.send(str(n)) for n in range(6)))
+        assert time.monotonic() - began > 3
+        assert sorted(m.content for m in server.messages("general")) == list("012345")
+
+
+async def test_429_is_retried_when_it_comes_from_discord():
+    """An injected 429 with Via is waited out; one without is an error at once."""
+    async with LoopbackDiscord() as server, running_bot(server) as bot:
+        where = bot.get_partial_messageable(server.channel("general").id, guild_id=server.guild.id)
+        server.fault("POST /channels/*/messages", status=429, retry_after_s=0.05)
+        await where.send("patient")
+        server.fault("POST /channels/*/messages", status=429, via=False)
+        with pytest.raises(discord.HTTPException):
+            await where.send("banned")
+        assert [m.content for m in server.messages("general")] == ["patient"]
+
+
+async def test_post_is_sent_again_when_the_connection_breaks():
+    """A cut connection before the commit is retried by the client."""
+    async with LoopbackDiscord() as server, running_bot(server) as bot:
+        where = bot.get_partial_messageable(server.channel("general").id, guild_id=server.guild.id)
+        server.fault("POST /channels/*/messages", status=0)
+        with contextlib.suppress(aiohttp.ClientError):
+            await where.send("cut", nonce="c1")
+        await where.send("cut", nonce="c1")
+        assert [m.content for m in server.messages("general")] == ["cut"]
+
+
+async def test_edits_of_old_messages_are_slowed_down():
+    """The fourth edit of a message older than an hour is answered 30046 and waited out."""
+    async with LoopbackDiscord() as server, running_bot(server) as bot:
+        where = bot.get_partial_messageable(server.channel("general").id, guild_id=server.guild.id)
+        message = await where.send("0")
+        server.clock.advance(minutes=61)
+        began = time.monotonic()
+        for n in range(4):
+            await message.edit(content=str(n + 1))
+        assert time.monotonic() - began > 3
+        assert [c.code for c in server.calls if c.status == 429] == [30046]
+
+
+async def test_dm_and_thread_take_messages():
+    """A DM is opened and used; a thread is made from a message and written to, until it is locked."""
+    async with LoopbackDiscord() as server, running_bot(server) as bot:
+        maker = server.user("maker")
+        dm = await bot.create_dm(discord.Object(maker.account.id))
+        await dm.send("hello")
+        assert [m.content for m in maker.sees("@me")] == ["hello"]
+        where = bot.get_partial_messageable(server.channel("general").id, guild_id=server.guild.id)
+        thread = await (await where.send("topic")).create_thread(name="details")
+        await thread.send("inside")
+        assert [m.content for m in server.messages("details")] == ["inside"]
+        server.channel("details").locked = True
+        with pytest.raises(discord.HTTPException) as caught:
+            await thread.send("late")
+        assert caught.value.code == 160005
+
+
+async def test_command_works_in_a_direct_message():
+    """A command typed in the DM is answered there."""
+    async with LoopbackDiscord() as server, running_bot(server):
+        result = await server.user("maker").command("echo", {"text": "hi"}, channel="@me")
+        assert result.text == "hi for maker"
+
+
+async def test_wrong_token_is_turned_away():
+    """Login with another token is 401."""
+    async with LoopbackDiscord() as server, discord.Client(intents=discord.Intents.none(), connector=server.connector()) as client:
+        with pytest.raises(discord.LoginFailure):
+            await client.login("wrong")
+
+
+async def test_privileged_intents_are_refused_when_not_granted():
+    """IDENTIFY with message content closes with 4014."""
+    async with LoopbackDiscord() as server, discord.Client(intents=discord.Intents.all(), connector=server.connector()) as client:
+        with pytest.raises(discord.PrivilegedIntentsRequired):
+            await client.start(server.token)
+
+
+async def test_two_bots_get_every_interaction_and_one_is_turned_away():
+    """During a rolling deploy both processes answer; the second acknowledgement is 40060 and on record."""
+    async with LoopbackDiscord() as server, running_bot(server), running_bot(server):
+        result = await server.user("maker").command("echo", {"text": "hi"})
+        assert result.text == "hi for maker"
+        await server.until(lambda: server.violations, 5, "the second acknowledgement")
+        assert [v.problem for v in server.violations] == ["acknowledged twice"]
+
+
+async def test_links_to_files_expire_after_a_day(tmp_path: Path):
+    """A CDN URL is signed and dies; attachment URLs must not be kept."""
+    async with LoopbackDiscord() as server, aiohttp.ClientSession(connector=server.connector()) as session:
+        url = server.user("maker").say("look", [picture(tmp_path / "a.png")]).attachments[0].url
+        async with session.get(url) as answer:
+            assert (answer.status, answer.content_type) == (200, "image/png")
+        async with session.get(url.replace("hm=", "hm=0")) as answer:
+            assert answer.status == 404
+        server.clock.advance(minutes=24 * 60 + 1)
+        async with session.get(url) as answer:
+            assert answer.status == 404
+
+
+async def test_client_stops_what_discord_would_not_send(tmp_path: Path):
+    """Missing required options, unknown options and files above the person's limit never reach the bot."""
+    async with LoopbackDiscord() as server, running_bot(server):
+        maker = server.user("maker")
+        with pytest.raises(ClientRefusedError, match="required option text"):
+            await maker.command("echo", {})
+        with pytest.raises(ScenarioError, match="no option 'volume'"):
+            await maker.command("echo", {"text": "a", "volume": 3})
+        maker.account.upload_limit = 10
+        with pytest.raises(ClientRefusedError, match="10 are allowed"):
+            await maker.command("files", {"image": picture(tmp_path / "a.png")})
+        assert [i.refused_by_client is not None for i in server.interactions] == [True, True]
