@@ -59,8 +59,7 @@ class Attachments:
             for flag, value in (("--character", render.character), ("--style", render.style)):
                 if value is not None:
                     arguments += [flag, value]
-            if render.media == "mp4":
-                arguments.append("--clips")
+            arguments += ["--format", render.media]
             await _run([sys.executable, "-m", "engine.tiny.world", "render", *arguments])
         return sorted(p for p in folder.iterdir() if p.suffix != ".txt")
 
