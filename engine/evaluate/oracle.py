@@ -94,7 +94,8 @@ def read(clip: Clip, style: Style | None = None) -> Reading:
 def to_logical(clip: Clip) -> _Array:
     """Mean of every logical pixel, [F, GRID, GRID, 3] in 0..255."""
     factor = clip.shape[1] // GRID
-    return clip.reshape(len(clip), GRID, factor, GRID, factor, 3).mean(axis=(2, 4))
+    means: _Array = clip.reshape(len(clip), GRID, factor, GRID, factor, 3).mean(axis=(2, 4))
+    return means
 
 
 def nearest_colour(rgb: _Array, table: dict[str, _Array]) -> str:
@@ -116,10 +117,10 @@ def _backdrops(style: Style | None) -> _Array:
 
 @cache
 def _colour_table(style: Style | None) -> dict[str, _Array]:
-    return {name: _seen(COLOURS[name], style) for name in COLOUR_NAMES}
+    return {name: seen_colour(COLOURS[name], style) for name in COLOUR_NAMES}
 
 
-def _seen(rgb: tuple[int, int, int], style: Style | None) -> _Array:
+def seen_colour(rgb: tuple[int, int, int], style: Style | None) -> _Array:
     """A colour through a style; with scanlines, the mean of both kinds of rows."""
     swatch = np.tile(np.array(rgb, dtype=np.uint8), (2, 1, 1))
     return np.asarray((style.apply(swatch) if style else swatch).astype(np.float64).mean(axis=(0, 1)))
@@ -128,7 +129,8 @@ def _seen(rgb: tuple[int, int, int], style: Style | None) -> _Array:
 def _background_error(frame: _Array, backdrops: _Array) -> _Array:
     """How badly each backdrop fits, robust against the part a character hides: differences count up to a limit."""
     difference = np.abs(backdrops - frame).sum(axis=-1)
-    return np.minimum(difference, 120.0).sum(axis=(1, 2))
+    totals: _Array = np.minimum(difference, 120.0).sum(axis=(1, 2))
+    return totals
 
 
 @cache
@@ -168,7 +170,7 @@ def _read_frame(frame: _Array, backdrop: _Array, kind: str, style: Style | None)
     """The placement whose parts, each in its own mean colour, explain the frame with the least squared error."""
     places = _placements()
     pixels, behind = frame.reshape(_CELLS, 3), backdrop.reshape(_CELLS, 3)
-    eye = _seen(EYE_RGB, style)
+    eye = seen_colour(EYE_RGB, style)
     squares = np.square(pixels).sum(axis=1)
     gain = np.square(pixels - behind).sum(axis=1)  # error of each cell if it is background
     error = np.zeros(len(places.shape))

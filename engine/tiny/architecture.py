@@ -20,18 +20,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import diffusers as untyped_diffusers
 import torch
-from diffusers import (
-    AutoencoderKLLTX2Audio,
-    AutoencoderKLLTX2Video,
-    FlowMatchEulerDiscreteScheduler,
-    LTX2Pipeline,
-    LTX2VideoTransformer3DModel,
-)
-from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2VocoderWithBWE
+from diffusers.pipelines import ltx2 as untyped_ltx2
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from engine.tiny.tokenizer import VOCAB_SIZE, build_tokenizer
+
+# neither library is typed
+diffusers: Any = untyped_diffusers
+ltx2: Any = untyped_ltx2
 
 WEIGHTS_DIR: Final = Path(__file__).parent / "weights"
 
@@ -86,11 +84,11 @@ def generation_defaults() -> dict[str, Any]:
     }
 
 
-def build_pipeline(seed: int = 0, captions: Iterable[str] = _FALLBACK_CAPTIONS) -> LTX2Pipeline:
+def build_pipeline(seed: int = 0, captions: Iterable[str] = _FALLBACK_CAPTIONS) -> Any:
     """Assemble an untrained pipeline, deterministic by `seed`; `captions` train the tokenizer's merges."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipe = LTX2Pipeline(
+        pipe = diffusers.LTX2Pipeline(
             scheduler=build_scheduler(),
             vae=build_video_vae(),
             audio_vae=build_audio_vae(),
@@ -104,9 +102,9 @@ def build_pipeline(seed: int = 0, captions: Iterable[str] = _FALLBACK_CAPTIONS) 
     return pipe
 
 
-def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
+def build_scheduler() -> Any:
     """Flow-matching Euler scheduler with the resolution-dependent shift of LTX-2.3."""
-    return FlowMatchEulerDiscreteScheduler(
+    return diffusers.FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True,
         base_shift=0.95,
         max_shift=2.05,
@@ -116,10 +114,10 @@ def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
     )
 
 
-def build_transformer() -> LTX2VideoTransformer3DModel:
+def build_transformer() -> Any:
     """The denoiser: 6 blocks of width 192 (video) and 48 (audio), RoPE scaled to a 32-px, 2-second canvas."""
     dim, audio_dim = HEADS * HEAD_DIM, HEADS * AUDIO_HEAD_DIM
-    transformer = LTX2VideoTransformer3DModel(
+    transformer = diffusers.LTX2VideoTransformer3DModel(
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         num_attention_heads=HEADS,
@@ -154,16 +152,14 @@ def build_transformer() -> LTX2VideoTransformer3DModel:
 
 
 @torch.no_grad()
-def _init_transformer(transformer: LTX2VideoTransformer3DModel) -> None:
+def _init_transformer(transformer: Any) -> None:
     """Make the randomly built denoiser trainable from scratch.
 
     The stock tables are unit-normal, which is harmless when a checkpoint overwrites them and fatal otherwise: they
     start at zero here (gates at 0.5), the AdaLN outputs small. Audio-to-video gates and the audio output stay zero.
     """
     for name, parameter in transformer.named_parameters():
-        if name.endswith("scale_shift_table"):
-            parameter.zero_()
-        elif name.endswith("to_gate_logits.weight") or name.endswith("to_gate_logits.bias"):
+        if name.endswith(("scale_shift_table", "to_gate_logits.weight", "to_gate_logits.bias")):
             parameter.zero_()
     for block in transformer.transformer_blocks:
         for table in (block.scale_shift_table, block.audio_scale_shift_table):
@@ -183,9 +179,9 @@ def _init_transformer(transformer: LTX2VideoTransformer3DModel) -> None:
         silent.bias.zero_()
 
 
-def build_connectors() -> LTX2TextConnectors:
+def build_connectors() -> Any:
     """Text connectors of 2.3: one projection and one small transformer with registers per modality."""
-    return LTX2TextConnectors(
+    return ltx2.LTX2TextConnectors(
         caption_channels=TEXT_DIM,
         text_proj_in_factor=TEXT_LAYERS + 1,
         video_connector_num_attention_heads=HEADS,
@@ -208,7 +204,7 @@ def build_connectors() -> LTX2TextConnectors:
     )
 
 
-def build_text_encoder() -> Gemma3ForConditionalGeneration:
+def build_text_encoder() -> Any:
     """A random, frozen Gemma-3: its hidden states are fixed token codes that the connectors learn to read."""
     config = Gemma3Config(
         text_config={
@@ -235,20 +231,21 @@ def build_text_encoder() -> Gemma3ForConditionalGeneration:
         },
         mm_tokens_per_image=4,
     )
-    encoder = Gemma3ForConditionalGeneration(config).eval()
+    encoder: Any = Gemma3ForConditionalGeneration(config)
+    encoder.eval()
     with torch.no_grad():
         encoder.get_input_embeddings().weight.normal_(0.0, TEXT_DIM**-0.5)
     encoder.requires_grad_(False)
     return encoder
 
 
-def build_video_vae() -> AutoencoderKLLTX2Video:
+def build_video_vae() -> Any:
     """Causal video VAE: 8x8 patches, then two temporal halvings; encoder residual paths only rearrange values.
 
     The encoder has no resnets: with group size 1 each downsampler's shortcut is a lossless unshuffle, so `conv_out`
     sees all values of a 4-frame block and can be solved in closed form (`engine.tiny.vae`).
     """
-    return AutoencoderKLLTX2Video(
+    return diffusers.AutoencoderKLLTX2Video(
         latent_channels=LATENT_CHANNELS,
         block_out_channels=(2 * LATENT_CHANNELS, 4 * LATENT_CHANNELS),
         down_block_types=("LTX2VideoDownBlock3D",) * 2,
@@ -274,9 +271,9 @@ def build_video_vae() -> AutoencoderKLLTX2Video:
     )
 
 
-def build_audio_vae() -> AutoencoderKLLTX2Audio:
+def build_audio_vae() -> Any:
     """Audio VAE of the 2.3 class; `base_channels` must equal the packed token width (statistics are stored by it)."""
-    vae = AutoencoderKLLTX2Audio(
+    vae = diffusers.AutoencoderKLLTX2Audio(
         base_channels=_AUDIO_TOKEN_DIM,
         output_channels=2,
         ch_mult=(1, 1, 2),
@@ -292,9 +289,9 @@ def build_audio_vae() -> AutoencoderKLLTX2Audio:
     return vae
 
 
-def build_vocoder() -> LTX2VocoderWithBWE:
+def build_vocoder() -> Any:
     """Vocoder with bandwidth extension whose two output layers are zero: exact digital silence at 48 kHz."""
-    vocoder = LTX2VocoderWithBWE(
+    vocoder = ltx2.LTX2VocoderWithBWE(
         in_channels=2 * _MEL_BINS,
         hidden_channels=8,
         upsample_kernel_sizes=[20, 32],
@@ -319,7 +316,7 @@ def build_vocoder() -> LTX2VocoderWithBWE:
     return vocoder
 
 
-def save_pipeline(pipe: LTX2Pipeline, folder: Path = WEIGHTS_DIR) -> None:
+def save_pipeline(pipe: Any, folder: Path = WEIGHTS_DIR) -> None:
     """Write one diffusers pipeline folder, fp16 safetensors throughout except the text encoder.
 
     The text encoder stays fp32 because transformers loads the stored dtype and the pipeline runs in the encoder's.

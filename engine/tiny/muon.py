@@ -26,7 +26,7 @@ class StackedMuon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:  # noqa: ARG002  # torch's signature
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             stacks: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -59,4 +59,5 @@ def orthogonalise(matrices: Tensor, iterations: int) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result

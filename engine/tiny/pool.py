@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLLTX2Video
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GemmaTokenizer
@@ -43,7 +42,7 @@ class Pool:
 
 
 def build_pool(
-    vae: AutoencoderKLLTX2Video,
+    vae: Any,
     tokenizer: GemmaTokenizer,
     *,
     num_frames: int,
@@ -69,7 +68,8 @@ def build_pool(
 def tokenise(tokenizer: GemmaTokenizer, texts: list[str]) -> Tensor:
     """Token ids as the pipeline makes them, [N, MAX_SEQUENCE_LENGTH] int16, left-padded with zeros."""
     batch = tokenizer(texts, padding="max_length", max_length=MAX_SEQUENCE_LENGTH, truncation=True, return_tensors="pt")
-    return batch.input_ids.to(torch.int16)
+    ids: Tensor = batch.input_ids
+    return ids.to(torch.int16)
 
 
 def touched_tokens(scene: Scene) -> NDArray[np.bool_]:

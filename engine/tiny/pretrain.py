@@ -16,18 +16,17 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import LTX2Pipeline
 from rich.progress import Progress
 from torch import Tensor
 
 from engine.tiny import sheets
 from engine.tiny.architecture import (
+    AUDIO_HEAD_DIM,
+    FRAME_SIZE,
     FRAME_STEP,
     FRAMES_PER_SECOND,
     HEADS,
-    AUDIO_HEAD_DIM,
     SPATIAL_COMPRESSION,
-    FRAME_SIZE,
     WEIGHTS_DIR,
     build_pipeline,
     save_pipeline,
@@ -84,7 +83,7 @@ _SHEET_EVERY: Final = 400  # steps
 class Trainer:
     """The denoiser's training: model, optimisers, averaged weights and the position in the run."""
 
-    def __init__(self, pipe: LTX2Pipeline, pools: dict[int, Pool], recipe: Recipe) -> None:
+    def __init__(self, pipe: Any, pools: dict[int, Pool], recipe: Recipe) -> None:
         self.pipe, self.pools, self.recipe = pipe, pools, recipe
         self.step = 0
         self.elapsed_s = 0.0
@@ -108,7 +107,7 @@ class Trainer:
         """One optimiser step at `progress` (0..1) of the run; returns the kind of batch and its loss."""
         kind = KINDS[self.rng.choice(len(KINDS), p=[k.share for k in KINDS])]
         loss = self._loss(kind)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         factor = min(1.0, (self.step + 1) / self.recipe.warmup_steps) * min(1.0, max(0.0, (1.0 - progress) / self.recipe.decay))
         for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
@@ -192,7 +191,7 @@ class _Swapped:
         _copy(self.kept, self.parameters)
 
 
-def denoise(pipe: LTX2Pipeline, noisy: Tensor, ids: Tensor, timestep: Tensor, sigma: Tensor, num_frames: int) -> Tensor:
+def denoise(pipe: Any, noisy: Tensor, ids: Tensor, timestep: Tensor, sigma: Tensor, num_frames: int) -> Tensor:
     """Velocity [B, N, C] predicted for packed noisy latents; timestep [B] or [B, N] and sigma [B] on the 0..1000 scale.
 
     The audio branch is isolated with one dummy token: its gates into the video are zero anyway.
@@ -225,7 +224,7 @@ def denoise(pipe: LTX2Pipeline, noisy: Tensor, ids: Tensor, timestep: Tensor, si
     return velocity
 
 
-def _trainable(pipe: LTX2Pipeline) -> list[tuple[str, Tensor]]:
+def _trainable(pipe: Any) -> list[tuple[str, Tensor]]:
     """Weights of the video path: everything that is not of the audio branch, which stays silent."""
     named = [*pipe.transformer.named_parameters(), *pipe.connectors.named_parameters()]
     return [(name, p) for name, p in named if "audio" not in name and "a2v" not in name and "av_cross" not in name]
@@ -248,9 +247,9 @@ def _draw_clips(rng: np.random.Generator, count: int) -> Any:
     return np.stack([random_clip(rng, 9)[0] for _ in range(count)])
 
 
-def prepare(work: Path, recipe: Recipe, progress: Progress) -> tuple[LTX2Pipeline, dict[int, Pool]]:
+def prepare(work: Path, recipe: Recipe, progress: Progress) -> tuple[Any, dict[int, Pool]]:
     """The pipeline with a fitted VAE, and the pools; both are read from `work` when they are there."""
-    pipe = build_pipeline(recipe.seed, _tokenizer_captions(recipe.seed))
+    pipe: Any = build_pipeline(recipe.seed, _tokenizer_captions(recipe.seed))
     vae_file, pool_file = work / "vae.pt", work / "pools.pt"
     rng = np.random.default_rng(recipe.seed + 1)
     if vae_file.exists():
@@ -336,7 +335,7 @@ def main() -> None:
     sheets.draw_samples(pipe, work / "samples.png")
 
 
-def finish_decoder(pipe: LTX2Pipeline, work: Path, recipe: Recipe, progress: Progress) -> None:
+def finish_decoder(pipe: Any, work: Path, recipe: Recipe, progress: Progress) -> None:
     """The decoder's long training against the frozen encoder, once."""
     done = work / "vae_final.pt"
     if done.exists():

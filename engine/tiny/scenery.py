@@ -61,7 +61,7 @@ _KINDS: Final[dict[str, tuple[tuple[_Band, ...], tuple[_Mark, ...]]]] = {
     ),
     "forest": (
         ((0, (56, 96, 76)), (12, (66, 88, 52))),
-        (*_block(range(5, 12), (2, 7, 12), _TRUNK), *_block(range(0, 5), (1, 2, 3, 6, 7, 8, 11, 12, 13), _LEAF)),
+        (*_block(range(5, 12), (2, 7, 12), _TRUNK), *_block(range(5), (1, 2, 3, 6, 7, 8, 11, 12, 13), _LEAF)),
     ),
     "cave": (
         ((0, (64, 58, 66)), (12, (98, 86, 84))),

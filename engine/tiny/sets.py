@@ -14,7 +14,8 @@ from engine.tiny.architecture import FRAMES_PER_SECOND, NUM_FRAMES
 from engine.tiny.captions import caption, looks
 from engine.tiny.scenery import BACKGROUNDS, GRID
 from engine.tiny.sprites import Character, random_character
-from engine.tiny.world import HELD_OUT_CHARACTERS, HELD_OUT_STYLES, MOTIONS, Scene, render, scene_with
+from engine.tiny.styles import HELD_OUT_STYLES
+from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, Scene, render, scene_with
 
 NEW_BACKGROUNDS: Final = ("desert", "sea", "moon", "castle")
 """Backgrounds that no training set shows, so that evaluation can ask for them."""

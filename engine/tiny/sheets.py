@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import LTX2Pipeline
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -33,16 +32,17 @@ _LABEL_PX: Final = 14
 _SHOWN_FRAMES: Final = (0, 2, 4, 6, 8)
 
 
-def generate(pipe: LTX2Pipeline, prompts: list[str] | tuple[str, ...], seed: int = 0, num_frames: int = 9) -> NDArray[np.uint8]:
+def generate(pipe: Any, prompts: list[str] | tuple[str, ...], seed: int = 0, num_frames: int = 9) -> NDArray[np.uint8]:
     """Clips [prompts, F, H, W, 3] uint8 with the base's own sampling defaults, one generator per clip."""
     options = generation_defaults() | {"num_frames": num_frames}
     generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
     with torch.no_grad():
         frames = pipe(list(prompts), **options, output_type="np", generator=generators).frames
-    return (np.clip(np.asarray(frames), 0.0, 1.0) * 255.0).round().astype(np.uint8)
+    clips: NDArray[np.float32] = np.asarray(frames)
+    return (clips.clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
 
 
-def draw_samples(pipe: LTX2Pipeline, file: Path, prompts: tuple[str, ...] = SAMPLE_PROMPTS, seed: int = 0) -> None:
+def draw_samples(pipe: Any, file: Path, prompts: tuple[str, ...] = SAMPLE_PROMPTS, seed: int = 0) -> None:
     """Generate `prompts` and write a labelled contact sheet."""
     save_sheet(file, list(generate(pipe, prompts, seed)), list(prompts))
 

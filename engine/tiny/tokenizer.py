@@ -6,7 +6,9 @@ trigger word invented by a user are both split into a few pieces and are equally
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import GemmaTokenizer
@@ -23,7 +25,7 @@ def build_tokenizer(captions: Iterable[str]) -> GemmaTokenizer:
     Words are merged with the space before them ("▁word"); merges never cross a space. Every character that is
     not in the vocabulary falls back to its UTF-8 bytes, so no text becomes `<unk>`.
     """
-    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    bpe = Tokenizer(models.BPE(unk_token=_SPECIAL_TOKENS[3], byte_fallback=True))
     bpe.normalizer = normalizers.Replace(" ", "▁")
     bpe.pre_tokenizer = pre_tokenizers.Split(pattern="▁", behavior="merged_with_next")
     trainer = trainers.BpeTrainer(
@@ -37,10 +39,8 @@ def build_tokenizer(captions: Iterable[str]) -> GemmaTokenizer:
 
 
 def _as_gemma(bpe: Tokenizer) -> GemmaTokenizer:
-    import json
-
     model = json.loads(bpe.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
+    merges: Any = [tuple(pair) for pair in model["merges"]]
     tokenizer = GemmaTokenizer(vocab=model["vocab"], merges=merges, add_bos_token=True)
     tokenizer.padding_side = "left"
     return tokenizer

@@ -6,8 +6,8 @@ straight part, so `conv_out` can be solved by least squares to return the princi
 Training a convolutional VAE of this size from scratch takes hours on a CPU and ends blurrier (`engine/LOG.md`).
 
 Decoder. Starts as the encoder's transpose, solved the same way (from random values it needs many times longer), its
-resnets as identities. Then it is trained by plain regression with noise added to the latents, because sampled latents are never exact: it learns
-to snap a slightly wrong latent to the clean flat-coloured blocks of this world.
+resnets as identities. Then it is trained by plain regression with noise added to the latents, because sampled latents
+are never exact: it learns to snap a slightly wrong latent to the clean flat-coloured blocks of this world.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLLTX2Video
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,14 +35,14 @@ def to_video(clips: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKLLTX2Video, video: Tensor) -> Tensor:
+def encode(vae: Any, video: Tensor) -> Tensor:
     """Normalised latents [B, LATENT_CHANNELS, f, h, w] of a video in -1..1."""
     mean, std = _statistics(vae)
     latents: Tensor = vae.encode(video).latent_dist.mode()
     return (latents - mean) / std
 
 
-def decode(vae: AutoencoderKLLTX2Video, latents: Tensor) -> Tensor:
+def decode(vae: Any, latents: Tensor) -> Tensor:
     """Video [B, 3, F, H, W] of normalised latents; gradients reach the decoder."""
     mean, std = _statistics(vae)
     video: Tensor = vae.decode(latents * std + mean, return_dict=False)[0]
@@ -62,7 +61,7 @@ def psnr_db(reference: Tensor, video: Tensor) -> float:
 
 
 @torch.no_grad()
-def fit_encoder(vae: AutoencoderKLLTX2Video, video: Tensor) -> None:
+def fit_encoder(vae: Any, video: Tensor) -> None:
     """Set the encoder and the latent statistics from sample clips, [B, 3, F, H, W] in -1..1.
 
     The encoder's values are rounded to fp16 before the statistics are taken, so that a saved copy is the same encoder.
@@ -93,7 +92,7 @@ def fit_encoder(vae: AutoencoderKLLTX2Video, video: Tensor) -> None:
 
 
 @torch.no_grad()
-def fit_decoder(vae: AutoencoderKLLTX2Video, video: Tensor) -> None:
+def fit_decoder(vae: Any, video: Tensor) -> None:
     """Start the decoder as the linear inverse of a fitted encoder; `video` as in `fit_encoder`."""
     decoder = vae.decoder
     for block in (decoder.mid_block, *decoder.up_blocks):
@@ -108,7 +107,7 @@ def fit_decoder(vae: AutoencoderKLLTX2Video, video: Tensor) -> None:
     inverse = _regress(flat, _blocks(video))  # [C + 1, 4 * 48]
     per_frame = inverse.shape[1] // FRAME_STEP
     decoder.conv_in.conv.weight[:LATENT_CHANNELS, :, 1, 1, 1] = torch.eye(LATENT_CHANNELS)
-    halves = inverse.unflatten(1, (2, 2 * per_frame))  # [C + 1, half, 2 * 48]
+    halves = inverse.reshape(len(inverse), 2, 2 * per_frame)  # [C + 1, half, 2 * 48]
     first, second = (block.upsamplers[0].conv.conv for block in decoder.up_blocks)
     for half in range(2):  # an upsampler's output channels are (channel, time)
         first.weight[half : 4 * per_frame : 2, :LATENT_CHANNELS, 1, 1, 1] = halves[:-1, half].T
@@ -123,7 +122,7 @@ def fit_decoder(vae: AutoencoderKLLTX2Video, video: Tensor) -> None:
 
 
 def train_decoder(
-    vae: AutoencoderKLLTX2Video,
+    vae: Any,
     draw_clips: Callable[[int], NDArray[np.uint8]],
     *,
     seconds: float,
@@ -147,7 +146,7 @@ def train_decoder(
         restored = decode(vae, latents + noise)
         loss = (restored - video).abs().mean() + (restored - video).square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
         if report is not None and step % 20 == 0:
@@ -161,7 +160,7 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, step: int,
         group["lr"] = peak * min(1.0, (step + 1) / 50) * min(1.0, max(0.01, (1.0 - done) / 0.6))
 
 
-def _statistics(vae: AutoencoderKLLTX2Video) -> tuple[Tensor, Tensor]:
+def _statistics(vae: Any) -> tuple[Tensor, Tensor]:
     return vae.latents_mean.view(1, -1, 1, 1, 1), vae.latents_std.view(1, -1, 1, 1, 1)
 
 
@@ -181,7 +180,7 @@ def _blocks(video: Tensor) -> Tensor:
     logical = torch.nn.functional.avg_pool3d(video, (1, 2, 2))  # [B, 3, F, 16, 16]
     padded = torch.cat([logical[:, :, :1].repeat(1, 1, FRAME_STEP - 1, 1, 1), logical], dim=2)
     patch = SPATIAL_COMPRESSION // 2
-    split = padded.unflatten(4, (-1, patch)).unflatten(3, (-1, patch)).unflatten(2, (-1, FRAME_STEP))
+    split = _split(_split(_split(padded, 4, patch), 3, patch), 2, FRAME_STEP)
     # [B, colour, block, 4, rows, patch row, columns, patch column]
     return split.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4).flatten(0, 3)
 
@@ -196,16 +195,23 @@ def _principal_components(video: Tensor) -> Tensor:
     return torch.cat([strongest, -(strongest @ mean)[:, None]], dim=1)
 
 
-def _features(vae: AutoencoderKLLTX2Video, video: Tensor) -> Tensor:
+def _features(vae: Any, video: Tensor) -> Tensor:
     """What the encoder's `conv_out` sees at every latent position, [N, channels], in the order of `_blocks`."""
     return _inputs(vae.encoder.conv_out, lambda: vae.encode(video)).permute(0, 2, 3, 4, 1).flatten(0, 3)
+
+
+def _split(tensor: Tensor, dim: int, size: int) -> Tensor:
+    """Split dimension `dim` into (groups, size)."""
+    shape = list(tensor.shape)
+    return tensor.reshape(*shape[:dim], shape[dim] // size, size, *shape[dim + 1 :])
 
 
 def _regress(inputs: Tensor, targets: Tensor) -> Tensor:
     """Ridge regression with an offset: [inputs + 1, targets], the offset in the last row; columns may be collinear."""
     design = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     gram = design.T @ design + 1e-6 * len(design) * torch.eye(design.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(gram, design.T @ targets.double()).float()
+    solution: Tensor = torch.linalg.solve(gram, design.T @ targets.double())
+    return solution.float()
 
 
 def _inputs(layer: torch.nn.Module, run: Callable[[], object]) -> Tensor:
@@ -222,5 +228,5 @@ def _inputs(layer: torch.nn.Module, run: Callable[[], object]) -> Tensor:
 def _patches(video: Tensor) -> Tensor:
     """8x8 patches in the decoder's channel order, [N, 192] = (colour, column, row); N as in the decoder's output."""
     side = SPATIAL_COMPRESSION
-    split = video.unflatten(4, (-1, side)).unflatten(3, (-1, side))  # [B, colour, F, rows, row, columns, column]
+    split = _split(_split(video, 4, side), 3, side)  # [B, colour, F, rows, row, columns, column]
     return split.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).flatten(0, 3)

@@ -1,0 +1,53 @@
+"""LoRAs of held-out characters and styles, made the way the product makes them: files on disk, `/train` defaults, the same run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engine.config import TrainConfig
+from engine.contracts.lora import LoraKind
+from engine.model.adapters import LoadedUse
+from engine.model.loader import ResidentBase
+from engine.ports import EventSink, NeverCancelled, NullMetrics, NullSink
+from engine.tiny.sets import write_by_name
+from engine.train.recipe import LocalItem, build_run
+
+SET_SIZE: Final = 24
+_IMAGE_PX: Final = 256
+
+
+@dataclass(frozen=True)
+class TrainedUse:
+    """A finished LoRA, how long it took, and the mean time of an optimizer step."""
+
+    use: LoadedUse
+    seconds: float
+    seconds_per_step: float
+
+
+def train_held_out(
+    resident: ResidentBase, name: str, kind: LoraKind, out: Path, *, seed: int = 0, sink: EventSink | None = None
+) -> TrainedUse:
+    """Write the training set of a held-out character or style under `out` and train it with the base's own defaults."""
+    files = write_by_name(name, is_style=kind is LoraKind.STYLE, count=SET_SIZE, out=out / "set", size=_IMAGE_PX, kind="png", seed=seed)
+    items = [LocalItem(file, "image/png", file.name, file.with_suffix(".txt").read_text(encoding="utf-8").strip()) for file in files]
+    config = default_config(resident, name, kind, seed)
+    started = time.monotonic()
+    with build_run(resident, config, items, out / "run", sink or NullSink(), NeverCancelled(), NullMetrics(), resume=False) as run:
+        stepping = 0.0
+        while not run.finished:
+            before, step_started = run.steps_done, time.monotonic()
+            run.step()
+            stepping += (time.monotonic() - step_started) * (run.steps_done - before)
+        trained = run.finish()
+    use = LoadedUse(path=trained.path, name=name, weight=1.0, trigger=name, kind=kind)
+    return TrainedUse(use, time.monotonic() - started, stepping / config.steps)
+
+
+def default_config(resident: ResidentBase, name: str, kind: LoraKind, seed: int = 0) -> TrainConfig:
+    """What `/train` starts from for this base and kind."""
+    defaults = resident.base.profile.training[kind]
+    return TrainConfig(name=name, kind=kind, trigger=name, seed=seed, **defaults.model_dump())

@@ -1,0 +1,103 @@
+"""The procedural world: deterministic, animated on twos, and with characters and styles that pretraining never sees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.tiny.captions import describe, looks
+from engine.tiny.scenery import BACKGROUNDS, background
+from engine.tiny.sets import NEW_BACKGROUNDS, character_set, style_set, write_set
+from engine.tiny.sprites import COLOURS, HATS, SHAPES, Character, parts_of
+from engine.tiny.styles import HELD_OUT_STYLES, STYLES
+from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, ROSTER, main, random_clip, random_scene, render, scene_with
+
+
+def test_random_clip_is_the_same_for_equal_seeds() -> None:
+    """A clip and its caption depend on the seed only."""
+    (one, text), (other, same) = (random_clip(np.random.default_rng(3), 9) for _ in range(2))
+    assert text == same
+    assert np.array_equal(one, other)
+    assert one.shape == (9, 32, 32, 3)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_render_changes_only_every_second_frame(motion: str) -> None:
+    """Frames 1 and 2, 3 and 4, ... are equal: the VAE's groups hold two pictures each."""
+    clip = render(scene_with(np.random.default_rng(1), Character("box", "red", "red"), motion=motion, num_frames=9))
+    assert all(np.array_equal(clip[i], clip[i + 1]) for i in (1, 3, 5, 7))
+    assert np.array_equal(clip[0], clip[1]) == (motion == "still")
+
+
+def test_render_shows_logical_pixels() -> None:
+    """Every 2x2 block has one colour."""
+    clip, _ = random_clip(np.random.default_rng(2), 1)
+    assert np.array_equal(clip[:, ::2, ::2], clip[:, 1::2, 1::2])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("hat", [None, *HATS])
+def test_parts_never_overlap(shape: str, hat: str | None) -> None:
+    """Each cell of a character's box belongs to one part at most."""
+    parts = parts_of(shape, hat)
+    stacked = sum(mask.astype(int) for mask in (parts.body, parts.boots, parts.hat, parts.eyes))
+    assert np.max(stacked) == 1
+    assert parts.boots.any()
+    assert parts.eyes.sum() == 2
+
+
+def test_backgrounds_keep_their_distance_from_characters() -> None:
+    """No background colour is close to a character's colour, or sprites would melt into scenes."""
+    for kind in BACKGROUNDS:
+        used = np.unique(background(kind, 0).reshape(-1, 3), axis=0).astype(float)
+        for name, rgb in COLOURS.items():
+            assert np.linalg.norm(used - np.array(rgb), axis=1).min() > 40, (kind, name)
+
+
+def test_held_out_characters_are_not_in_the_roster() -> None:
+    """Neither a held-out name nor a held-out look occurs in pretraining."""
+    names = {character.name for character in ROSTER}
+    roster_looks = {looks(character) for character in ROSTER}
+    assert len(names) == len(ROSTER) >= 100
+    assert names.isdisjoint(HELD_OUT_CHARACTERS)
+    assert roster_looks.isdisjoint(looks(character) for character in HELD_OUT_CHARACTERS.values())
+    assert set(STYLES).isdisjoint(HELD_OUT_STYLES)
+
+
+def test_random_scene_never_shows_anything_held_out() -> None:
+    """Scenes of pretraining draw neither held-out names nor held-out styles."""
+    rng = np.random.default_rng(0)
+    texts = [describe(random_scene(rng, 9), rng) for _ in range(500)]
+    assert not any(name in text.split() for text in texts for name in (*HELD_OUT_CHARACTERS, *HELD_OUT_STYLES))
+
+
+@pytest.mark.parametrize("style", HELD_OUT_STYLES.values(), ids=lambda style: style.name)
+def test_style_keeps_to_its_palette(style) -> None:  # type: ignore[no-untyped-def]
+    """A styled picture has colours of the palette only."""
+    clip = render(scene_with(np.random.default_rng(4), Character("cone", "blue", "red"), motion="left", num_frames=9, style=style.name))
+    allowed = {tuple(map(int, rgb)) for rgb in style.palette.round()}
+    assert {tuple(map(int, rgb)) for rgb in np.unique(clip.reshape(-1, 3), axis=0)} <= allowed
+
+
+def test_character_set_has_captions_by_name_and_leaves_backgrounds_for_evaluation() -> None:
+    """Captions call the character by its name; backgrounds kept for evaluation do not occur."""
+    scenes = character_set("zoko", 24)
+    assert all(text.startswith("zoko ") for _, text in scenes)
+    assert not {scene.background for scene, _ in scenes} & set(NEW_BACKGROUNDS)
+
+
+def test_write_set_makes_clips_for_mp4(tmp_path: Path) -> None:
+    """A style's set can be clips; each has its caption beside it."""
+    files = write_set(style_set("dusk", 2, num_frames=9), tmp_path, kind="mp4")
+    assert [file.suffix for file in files] == [".mp4", ".mp4"]
+    assert all(file.with_suffix(".txt").read_text().strip().endswith("in dusk style") for file in files)
+
+
+def test_render_command_writes_pictures_with_captions(tmp_path: Path) -> None:
+    """The shell command leaves ordinary 256-px PNG files and captions."""
+    main(["render", "--character", "mivu", "--count", "3", "--out", str(tmp_path)])
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert len(pictures) == len(list(tmp_path.glob("*.txt"))) == 3
+    with Image.open(pictures[0]) as picture:
+        assert picture.size == (256, 256)
