@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from typing import Literal
 class Fault:
     """Answer the next `times` matching calls with an error instead of, or after, doing them.
 
-    `route` is `METHOD /path` below `/api/v10` with `*` wildcards, e.g. `POST /channels/*/messages`. `when="after"` commits first
-    (the case a nonce exists for). `status=0` cuts the connection instead of answering. `via=False` leaves out the `Via` header,
-    which discord.py takes for a Cloudflare ban.
+    `route` is `METHOD /path` below `/api/v10`; `{id}` and `*` stand for anything, e.g. `POST /channels/{id}/messages`.
+    `when="after"` commits first (the case a nonce exists for). `status=0` cuts the connection instead of answering.
+    `via=False` leaves out the `Via` header, which discord.py takes for a Cloudflare ban.
     """
 
     route: str
@@ -29,7 +30,7 @@ class Fault:
 
     def matches(self, method: str, path: str) -> bool:
         """True for a call this fault still waits for."""
-        return self.times > 0 and fnmatch(f"{method} {path}", self.route)
+        return self.times > 0 and fnmatch(f"{method} {path}", re.sub(r"\{[^}]*\}", "*", self.route))
 
 
 class RateLimits:

@@ -70,6 +70,12 @@ class Records:
             yield connection
 
 
+def _passed(status: str, wanted: str) -> bool:
+    """True when a job with `status` has left `wanted` behind on the usual way."""
+    way = ("queued", "dispatched", "running", "succeeded")
+    return wanted in way and status in way and way.index(status) > way.index(wanted)
+
+
 async def job_reached(
     records: Records,
     status: str,
@@ -79,7 +85,9 @@ async def job_reached(
     lora: str | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Row:
-    """Wait for the newest job (of a person, of a LoRA name) to have `status` and, when it is over, for its messages to be posted.
+    """Wait for the newest job (of a person, of a LoRA name) to reach `status` and, when it is over, for its messages to be posted.
+
+    A job that has gone past `queued`, `dispatched` or `running` has reached it.
 
     Raises:
         JobEndedError: it ended with another status.
@@ -91,7 +99,7 @@ async def job_reached(
     while True:
         check()
         job = records.newest(owner_id, lora) if job is None else records.job(job["job_id"])
-        if job is not None and job["status"] == status:
+        if job is not None and (job["status"] == status or _passed(job["status"], status)):
             break
         if job is not None and job["status"] in TERMINAL:
             raise JobEndedError(f"the job is {job['status']}: {job['failure'] or ''} {job['failure_detail'] or ''}".strip())
@@ -100,7 +108,7 @@ async def job_reached(
             raise TimeoutError(f"not {status} within {within_s:g} s: {where}")
         await asyncio.sleep(_LOOK_S)
     deadline = loop.time() + DELIVERY_S
-    while status in TERMINAL and records.undelivered(job["job_id"]):
+    while job["status"] in TERMINAL and records.undelivered(job["job_id"]):
         check()
         if loop.time() > deadline:
             raise TimeoutError(f"its result was not posted within {DELIVERY_S:g} s")

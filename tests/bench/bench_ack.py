@@ -28,12 +28,8 @@ async def measure(people: int) -> None:
     folder = Path(tempfile.mkdtemp())
     hostile.write_all(folder / "files")
     offset = folder / "clock"
-    async with LoopbackDiscord(clock_file=offset) as discord, Stack(discord, folder, offset, {"max_open_jobs": 100}) as stack:
-        await stack.start_redis()
-        await stack.start_worker()
-        await stack.start_bot()
-        await stack.bot_ready()
-        await stack.worker_ready()
+    async with LoopbackDiscord(offset_file=offset) as discord, Stack(discord, folder, offset, {"max_open_jobs": 100}) as stack:
+        await stack.start()
         maker = discord.user("maker")
         options = {"name": "zoko", "kind": "character", "zip": folder / "files" / "good.zip"}
         card = await maker.command("train", options)
