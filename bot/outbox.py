@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Outbox:
             return
         await posts.begin(post.post_id)
         async with self._media(post) as media:
-            for place, note in await self._places(post, origin):
+            async for place, note in self._places(post, origin):
                 try:
                     message = await self._send(post, place, media, note)
                 except _LostPlaceError as error:
@@ -145,7 +145,7 @@ class Outbox:
         if age <= NONCE_LIFE_S:
             return False
         marker = Press("job", "delete", post.view.record.job_id).custom_id
-        for channel, _ in await self._places(post, origin):
+        async for channel, _ in self._places(post, origin):
             found = await history.find_own(self._client, channel, {marker}, discord.utils.utcnow().timestamp() - age)
             if found is not None:
                 _log.info("post was there already", extra={"job_id": post.view.record.job_id})
@@ -153,16 +153,18 @@ class Outbox:
                 return True
         return False
 
-    async def _places(self, post: Post, origin: discord.PartialMessageable) -> list[tuple[discord.abc.Messageable, str]]:
-        """Where to try, best first, each with a line that explains why it is not the first."""
-        places: list[tuple[discord.abc.Messageable, str]] = [(origin, "")]
+    async def _places(self, post: Post, origin: discord.PartialMessageable) -> AsyncIterator[tuple[discord.abc.Messageable, str]]:
+        """Where to try, best first, each with a line that explains why it is not the first; asks Discord only when one is needed."""
+        yield origin, ""
         record = post.view.record
-        thread = self._client.get_channel(record.channel_id)
-        if isinstance(thread, discord.Thread):
-            parent = self._client.get_partial_messageable(thread.parent_id, guild_id=record.guild_id)
-            places.append((parent, text.THREAD_LOST))
-        places += [(channel, text.CHANNEL_LOST) for channel in await self._direct(post)]
-        return places
+        channel = self._client.get_channel(record.channel_id)
+        if channel is None:  # archived threads are not in the cache
+            with suppress(discord.HTTPException):
+                channel = await self._client.fetch_channel(record.channel_id)
+        if isinstance(channel, discord.Thread):
+            yield self._client.get_partial_messageable(channel.parent_id, guild_id=record.guild_id), text.THREAD_LOST
+        for direct in await self._direct(post):
+            yield direct, text.CHANNEL_LOST
 
     async def _direct(self, post: Post) -> list[discord.abc.Messageable]:
         try:

@@ -9,8 +9,7 @@ from discord import ui
 
 from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
 from bot.storage.datasets import DatasetRecord
-from bot.ui import format as fmt
-from bot.ui import text, views
+from bot.ui import views
 from bot.ui.cards import DRAFT_COLOUR, Card, notice
 from bot.ui.text import lines
 from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
@@ -40,7 +39,7 @@ def dataset_dropped(data: DatasetRecord) -> Card:
 def _verdict_lines(report: DatasetReport) -> list[str]:
     refused = [verdict for verdict in report.verdicts if verdict.problem is not None]
     said = [lines.left_out(len(refused))] if refused else []
-    said += [f"- {fmt.safe(item.filename, 40)} {text.problem(item.problem.code)}" for item in refused[:LISTED_PROBLEMS] if item.problem]
+    said += [lines.refused_file(item.filename, item.problem.code) for item in refused[:LISTED_PROBLEMS] if item.problem]
     if len(refused) > LISTED_PROBLEMS:
         said.append(lines.and_more(len(refused) - LISTED_PROBLEMS))
     used = [verdict for verdict in report.verdicts if verdict.problem is None]

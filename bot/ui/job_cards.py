@@ -66,9 +66,9 @@ def jobs(found: Sequence[JobView], files: Mapping[str, str] | None = None) -> Ca
         if record.status.terminal:
             card.say(*_finished_entry(record, (files or {}).get(record.job_id)))
         elif record.cancel_requested:
-            card.say(title(record), *_state_lines(view))
+            card.say(lines.capital(title(record)), *_state_lines(view))
         else:
-            card.beside("\n".join([title(record), *_state_lines(view)]), views.cancel_button(record.job_id))
+            card.beside("\n".join([lines.capital(title(record)), *_state_lines(view)]), views.cancel_button(record.job_id))
     return card.sealed()
 
 
@@ -108,7 +108,7 @@ def _finished_entry(record: JobRecord, file: str | None) -> list[str]:
     word = text.ENDED_WORDS[record.status]
     link = file if file is not None else message_url(record)
     entry = lines.finished_entry(word, record.finished_at, charge(record), deleted=record.deleted, link=link)
-    return [title(record), entry, _reason(record)]
+    return [lines.capital(title(record)), entry, *([lines.small(_reason(record))] if _reason(record) else [])]
 
 
 def _reason(record: JobRecord) -> str:

@@ -43,7 +43,7 @@ def failed(view: JobView, shown: Shown | None = None) -> Card:
     """A job that ended without its result: why, what to do, and that it cost nothing it should not."""
     record = view.record
     reason = text.failure(record.failure if record.failure is not None else text.FALLBACK_FAILURE)
-    card = Card(FAILED_COLOUR).say(lines.failed_heading(record.owner_id), lines.failed_title(title(record)), reason)
+    card = Card(FAILED_COLOUR).say(lines.failed_heading(record.owner_id), lines.capital(title(record)), reason)
     card.say(shown.note if shown is not None else "")
     card.say(lines.failed_foot(charge(record), record.job_id))
     again: list[ui.Item[Any]] = [views.again_button(record.job_id)] if isinstance(record.job, GenerateVideo) else []

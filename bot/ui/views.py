@@ -120,7 +120,7 @@ def delete_button(job_id: str) -> JobButton:
 
 def cancel_button(job_id: str, label: str = "Cancel") -> JobButton:
     """Stop the job."""
-    return JobButton("cancel", job_id, label, discord.ButtonStyle.danger)
+    return JobButton("cancel", job_id, label)
 
 
 def add_button(dataset_id: str) -> DatasetButton:

@@ -195,6 +195,8 @@ class FakePosts:
         self.news = asyncio.Event()
         self.changed = asyncio.Event()
         self.forget_sent = False
+        self.held = False
+        self.forgotten = asyncio.Event()
 
     def put(self, view: JobView, kind: PostKind = PostKind.RESULT, **changes: Any) -> Post:
         """Write a post."""
@@ -205,7 +207,9 @@ class FakePosts:
         return post
 
     async def due(self, *, limit: int = 10) -> list[Post]:
-        """Those whose time has come."""
+        """Those whose time has come; none between a crash and `wake`."""
+        if self.held:
+            return []
         now = time.monotonic()
         return [post for post in self.waiting.values() if self.not_before.get(post.post_id, 0.0) <= now][:limit]
 
@@ -216,6 +220,11 @@ class FakePosts:
                 await self.news.wait()
         self.news.clear()
 
+    def wake(self) -> None:
+        """The process that died is back."""
+        self.held = False
+        self.news.set()
+
     async def begin(self, post_id: int) -> None:
         """Count."""
         post = self.waiting[post_id]
@@ -225,6 +234,8 @@ class FakePosts:
         """Done, unless the test wants the process to forget it."""
         if self.forget_sent:
             self.forget_sent = False
+            self.held = True
+            self.forgotten.set()
             raise RuntimeError("killed between the send and its commit")
         self._end(post_id, "sent", (channel_id, message_id))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.ui import format as fmt
-from bot.ui.text.refusals import note
+from bot.ui.text.refusals import note, problem
 from bot.ui.text.words import KIND_ARTICLE, both, either
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind
-from engine.contracts.media import MediaNote
+from engine.contracts.media import MediaNote, MediaProblem
 
 AI_GENERATED = "AI-generated"
 
@@ -37,6 +37,11 @@ def fill_level(items: int, advised: int, enough: int) -> str:
 def left_out(files: int) -> str:
     """Heading of the refused files."""
     return f"**{fmt.count(files, 'file')} left out**"
+
+
+def refused_file(filename: str, code: MediaProblem) -> str:
+    """One of them."""
+    return f"- {fmt.code(filename, 40)} {problem(code)}"
 
 
 def and_more(number: int) -> str:
@@ -105,6 +110,16 @@ def receipt_price(units: int, left: int | None) -> str:
     return f"-# {fmt.count(units, 'unit')}{remaining} · the card in the channel follows along"
 
 
+def capital(words: str) -> str:
+    """`words` as the beginning of a line."""
+    return words[:1].upper() + words[1:]
+
+
+def small(words: str) -> str:
+    """`words` in small print."""
+    return f"-# {words}"
+
+
 def waiting(position: int | None, eta: float | None) -> str:
     """Place in line, and when the job should be done."""
     place = "Next in line" if position == 1 else f"Position **{position}** in line" if position else "Starting"
@@ -118,13 +133,13 @@ def ready(eta: float) -> str:
 
 def step_line(phase: str, step: int, total: int, eta: float | None) -> str:
     """`training, step 160 of 400 · ready in 2 minutes`."""
-    line = f"{phase}, step {step:,} of {total:,}"
+    line = f"{capital(phase)}, step {step:,} of {total:,}"
     return f"{line} · {ready(eta)}" if eta is not None else line
 
 
 def phase_line(phase: str, eta: float | None) -> str:
     """A phase without countable steps."""
-    line = phase[:1].upper() + phase[1:]
+    line = capital(phase)
     return f"{line} · {ready(eta)}" if eta is not None else line
 
 
@@ -201,7 +216,7 @@ def still_alt(alt: str) -> str:
 def prompt_lines(job: GenerateVideo) -> list[str]:
     """Prompt, negative prompt and LoRAs of a clip."""
     negative = f"-# without: {fmt.safe(job.negative_prompt, 200)}" if job.negative_prompt else ""
-    return [f"> {fmt.safe(job.prompt, 700)}", negative, stack(job.adapters)]
+    return [f"> {fmt.safe(job.prompt, 400)}", negative, stack(job.adapters)]
 
 
 def clip_facts(seed: int, width: int, height: int, seconds: float, fps: float) -> str:
@@ -241,11 +256,6 @@ def lora_facts(kind: LoraKind, trigger: str | None, rank: int, items: int, steps
 def failed_heading(owner_id: int) -> str:
     """Head of a failure; pings the owner."""
     return f"### That did not work, <@{owner_id}>"
-
-
-def failed_title(title: str) -> str:
-    """Which job failed."""
-    return title[:1].upper() + title[1:]
 
 
 def failed_foot(price: str, job_id: str) -> str:

@@ -59,23 +59,23 @@ def _verdict_line(verdict: object) -> str | None:
     filename, found = getattr(verdict, "filename", None), getattr(verdict, "problem", None)
     if filename is None or found is None:
         return None
-    return f"{fmt.safe(str(filename), 40)} {problem(found.code)}"
+    return f"{fmt.code(str(filename), 40)} {problem(found.code)}"
 
 
 def _file_too_large(facts: Facts) -> str:
     size, limit = fmt.megabytes(_whole(facts, "size")), fmt.megabytes(_whole(facts, "limit"))
-    return f"{_string(facts, 'filename', 'This file')} has {size}, the limit is {limit}; make it smaller or split it."
+    return f"{_code(facts, 'filename', 40)} has {size}, the limit is {limit}; make it smaller or split it."
 
 
 def _archive_refused(facts: Facts) -> str:
     return (
-        f"The archive {_string(facts, 'filename', 'you sent', 40)} {problem(facts.get('problem'))}; "
+        f"The archive {_code(facts, 'filename', 40)} {problem(facts.get('problem'))}; "
         "send a plain zip with only pictures, clips and their .txt captions in it."
     )
 
 
 def _image_unusable(facts: Facts) -> str:
-    return f"The start picture {_string(facts, 'filename', '', 40)} {problem(facts.get('problem'))}; attach a PNG, JPEG or WebP."
+    return f"The start picture {_code(facts, 'filename', 40)} {problem(facts.get('problem'))}; attach a PNG, JPEG or WebP."
 
 
 def _dataset_too_small(facts: Facts) -> str:
@@ -148,7 +148,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
         f"Attach the pictures to learn from: up to ten as options, or one zip with all of them ({FORMATS})."
     ),
     RefusalCode.NO_USABLE_MEDIA: _no_usable_media,
-    RefusalCode.ATTACHMENT_UNAVAILABLE: lambda f: f"Discord did not hand over {_string(f, 'filename', 'the file', 40)}; attach it again.",
+    RefusalCode.ATTACHMENT_UNAVAILABLE: lambda f: f"Discord did not hand over {_code(f, 'filename', 40)}; attach it again.",
     RefusalCode.FILE_TOO_LARGE: _file_too_large,
     RefusalCode.TOO_MANY_ITEMS: lambda f: (
         f"A data set holds at most {_whole(f, 'limit')} pictures and clips, this would make {_whole(f, 'items')}; send the best ones only."

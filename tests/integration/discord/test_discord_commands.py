@@ -242,7 +242,7 @@ async def test_attachment_that_discord_does_not_deliver_is_refused_by_name(studi
     studio.client.desk.downloader._fetch = vanish  # type: ignore[method-assign]
     outcome = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image, "image2": image})
     assert outcome.refused
-    assert "did not hand over a.png" in outcome.text
+    assert "did not hand over `a.png`" in outcome.text
     assert studio.datasets.received == []
     assert scratch(studio) == []
 

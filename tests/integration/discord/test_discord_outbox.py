@@ -66,9 +66,9 @@ async def test_post_is_found_again_when_the_process_died_before_the_commit(studi
     """Sent, never noted, retried after the nonce is forgotten: the channel's history tells."""
     studio.posts.forget_sent = True
     first = studio.posts.put(studio.finished())
-    await studio.discord.message("general", lambda message: message.has_video)
-    await studio.discord.until(lambda: not studio.posts.forget_sent, 10, "the lost commit")
+    await studio.posts.forgotten.wait()
     studio.discord.clock.advance(minutes=10)
+    studio.posts.wake()
     word, (_, message_id) = await studio.posts.outcome(first)
     assert word == "sent"
     assert [message.id for message in videos(studio)] == [message_id]
@@ -168,3 +168,27 @@ async def test_slow_post_does_not_hold_up_the_others(studio: Rig) -> None:
     assert (await studio.posts.outcome(quick))[0] == "sent"
     assert slow.post_id not in studio.posts.outcomes
     assert (await studio.posts.outcome(slow))[0] == "sent"
+
+
+async def test_locked_thread_leads_to_its_parent_channel(studio: Rig) -> None:
+    """Archived threads are in no cache: the parent is asked for, and the post says why it stands there."""
+    world = studio.discord.world
+    thread = world.add_thread(studio.discord.channel("general"), "scene", world.ids.next())
+    view = studio.finished(channel="scene")
+    thread.archived = thread.locked = True
+    word, (channel_id, _) = await studio.posts.outcome(studio.posts.put(view))
+    assert (word, channel_id) == ("sent", studio.discord.channel("general").id)
+    assert "thread is closed" in studio.discord.messages("general")[-1].text
+
+
+async def test_post_in_a_fallback_place_is_found_again_after_a_crash(studio: Rig) -> None:
+    """Sent as a direct message, never noted: not sent again."""
+    view = studio.finished()
+    studio.discord.delete_channel("general")
+    studio.posts.forget_sent = True
+    post = studio.posts.put(view)
+    await studio.posts.forgotten.wait()
+    studio.discord.clock.advance(minutes=10)
+    studio.posts.wake()
+    assert (await studio.posts.outcome(post))[0] == "sent"
+    assert len(studio.discord.messages("@maker")) == 1
