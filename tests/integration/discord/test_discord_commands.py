@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -272,3 +273,31 @@ async def test_jobs_offers_the_file_when_the_result_is_not_in_its_channel(studio
     listed = (await studio.discord.user("maker").command("jobs")).text
     assert "files.example" not in listed
     assert "/5)" in listed
+
+
+async def test_command_this_process_does_not_know_is_answered(studio: Rig) -> None:
+    """A rolling deploy: Discord offers a command that this version lacks."""
+    studio.client.tree.remove_command("jobs")
+    outcome = await studio.discord.user("maker").command("jobs")
+    assert outcome.refused
+    assert "has just changed" in outcome.text
+
+
+async def test_form_of_an_older_version_is_answered(studio: Rig, image: Path) -> None:
+    """A submit nobody understands still gets a sentence."""
+    maker = studio.discord.user("maker")
+    opened = await maker.command("train", {"name": "zoko", "kind": "character", "image1": image})
+    form = await maker.press(opened.reply, "add")
+    assert form.modal is not None
+    form.modal["custom_id"] = "form:v0"
+    outcome = await maker.submit_modal(form, {"files": [image]})
+    assert outcome.refused
+    assert "no longer known" in outcome.text
+
+
+async def test_fifty_people_at_once_are_all_acknowledged(studio: Rig) -> None:
+    """No interaction is lost in a crowd."""
+    people = [studio.discord.user(f"person{number}") for number in range(50)]
+    outcomes = await asyncio.gather(*(person.command("generate", {"prompt": "zoko"}) for person in people))
+    assert not any(outcome.failed or outcome.refused for outcome in outcomes)
+    assert len(studio.jobs.rows) == 50
