@@ -81,6 +81,7 @@ async def serve(settings: WorkerSettings) -> None:
                 start_timeout_s=settings.child_start_timeout_s,
                 stall_timeout_s=settings.child_stall_timeout_s,
                 cancel_grace_s=settings.cancel_grace_s,
+                cpu_threads=settings.cpu_threads,
             )
         )
         tasks = Tasks(settings, book, runner, store, Scratch(settings.home, store, settings.cache_bytes), Checkpoints(store))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -60,6 +61,11 @@ class WorkerSettings(BaseSettings):
     )
     child_start_timeout_s: float = Field(default=1800.0, gt=0, description="Time the GPU child has for loading the base.")
     child_stall_timeout_s: float = Field(default=900.0, gt=0, description="A working GPU child that says nothing for this long is killed.")
+    cpu_threads: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
+        ge=1,
+        description="Threads the GPU child computes with on the CPU; half of the cores when not given, so that a bot beside it stays quick.",
+    )
     child_command: tuple[str, ...] = Field(
         default=(sys.executable, "-m", "worker.child"),
         min_length=1,

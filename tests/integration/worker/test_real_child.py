@@ -24,7 +24,7 @@ from worker import pipe
 from worker.runner import Runner, RunnerConfig
 
 STEPS = 12
-CHILD = ("env", "OMP_NUM_THREADS=1", sys.executable, "-m", "worker.child")
+CHILD = (sys.executable, "-m", "worker.child")
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runner() -> AsyncIterator[Runner]:
     """A real child on the tiny base, ready; one for all tests here, since loading costs more than they do."""
-    runner = Runner(RunnerConfig(CHILD, "tiny", "cpu", start_timeout_s=120, stall_timeout_s=120, cancel_grace_s=30))
+    runner = Runner(RunnerConfig(CHILD, "tiny", "cpu", start_timeout_s=120, stall_timeout_s=120, cancel_grace_s=30, cpu_threads=1))
     life = asyncio.create_task(runner.run())
     await eventually(lambda: runner.ready, within_s=120)
     yield runner
