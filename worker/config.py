@@ -64,7 +64,7 @@ class WorkerSettings(BaseSettings):
     cpu_threads: int = Field(
         default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
         ge=1,
-        description="Threads the GPU child computes with on the CPU; half of the cores when not given, so that a bot beside it stays quick.",
+        description="Threads the GPU child computes with on the CPU; half of the cores when not given, so a bot beside it stays quick.",
     )
     child_command: tuple[str, ...] = Field(
         default=(sys.executable, "-m", "worker.child"),
