@@ -26,6 +26,7 @@ _INLINE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_JUMP = re.compile(r"^https://discord\.com/channels/(?:\d+|@me)/\d+/(\d+)$")
 _LANGUAGE = re.compile(r"^[a-z0-9]*\n")
 _FORMATS = {"t": "%H:%M", "T": "%H:%M:%S", "d": "%d/%m/%Y", "D": "%d %B %Y", "f": "%d %B %Y %H:%M", "F": "%A, %d %B %Y %H:%M"}
 
@@ -116,6 +117,9 @@ def _span(match: re.Match[str], names: Names) -> str:
 
 
 def _link(target: str, label: str) -> str:
+    jump = _JUMP.match(target)
+    if jump is not None:  # a message of this very page
+        return f'<a href="#m{jump[1]}">{label}</a>'
     return f'<a href="{html.escape(target, quote=True)}" rel="noopener noreferrer">{label}</a>'
 
 

@@ -116,20 +116,25 @@ def _parts(components: list[Json]) -> list[Json]:
     return found
 
 
+_ORDER = {"note": 0, "act": 1, "message": 2}
+
+
 def _timeline(data: Json, played: list[Played], clock: Any) -> list[Json]:
     """Per channel, everything in order of time: what people did, what was said, and the scenario's notes."""
     channels: dict[str, list[Json]] = {}
-    replies = {reply for i in data["interactions"] for reply in i["replies"]}
+    asked_at = {i["replies"][0]: i["at"] for i in data["interactions"] if i["replies"]}
     for interaction in data["interactions"]:
         channels.setdefault(interaction["channel"], []).append({"kind": "act", "at": interaction["at"], "act": interaction})
     for message in data["messages"]:
-        entry = {"kind": "message", "at": message["at"], "message": message, "reply": message["id"] in replies}
+        # an answer stands right below its question, although other messages may have come in the milliseconds between
+        at = asked_at.get(message["id"], message["at"])
+        entry = {"kind": "message", "at": at, "message": message}
         channels.setdefault(message["channel"], []).append(entry)
     notes = [{"kind": "note", "at": clock.iso(p.at), "text": p.note} for p in played if p.note]
     listed = []
     for number, (name, entries) in enumerate(sorted(channels.items(), key=lambda item: (item[0].startswith("@"), -len(item[1])))):
         shown = entries + (notes if number == 0 else [])
-        shown.sort(key=lambda e: (e["at"], e["kind"] != "note"))
+        shown.sort(key=lambda e: (e["at"], _ORDER[e["kind"]]))
         listed.append({"name": name, "entries": shown, "count": sum(1 for e in entries if e["kind"] == "message")})
     return listed
 
