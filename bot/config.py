@@ -11,7 +11,8 @@ from typing import Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine.contracts.bases import BASES, BaseProfile
+from engine.contracts.bases import BASES, BaseProfile, TrainingDefaults
+from engine.contracts.lora import LoraKind
 from engine.contracts.wire import Keys
 
 PREFIX = "CALLSHEET_"
@@ -53,6 +54,9 @@ class BotSettings(BaseSettings):
     max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
     max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
     draft_expires_s: float = Field(default=24 * 3600.0, gt=0, description="A data set nobody started is dropped after this")
+    training_steps: int | None = Field(
+        default=None, ge=1, le=20_000, description="Steps of every training; default: what the base advises for its kind"
+    )
     max_video_seconds: float = Field(default=10.0, gt=0, description="Longest clip a person may ask for")
     max_post_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, description="File limit where Discord does not tell a better one")
 
@@ -95,6 +99,11 @@ class BotSettings(BaseSettings):
     def profile(self) -> BaseProfile:
         """What is known of the base without torch."""
         return BASES[self.base]
+
+    def training_defaults(self, kind: LoraKind) -> TrainingDefaults:
+        """What a training of `kind` starts from here: the base's advice, with this installation's number of steps."""
+        advised = self.profile.training[kind]
+        return advised if self.training_steps is None else advised.model_copy(update={"steps": self.training_steps})
 
     @property
     def keys(self) -> Keys:

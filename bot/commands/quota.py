@@ -9,6 +9,7 @@ from discord import app_commands
 
 from bot.commands.desk import Desk, answer
 from bot.ui import list_cards
+from engine.contracts.lora import LoraKind
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
@@ -19,6 +20,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
     async def quota(interaction: discord.Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         status = await desk.services.quotas.status(desk.actor(interaction))
-        await answer(interaction, list_cards.quota(status, desk.services.settings.profile))
+        settings = desk.services.settings
+        await answer(interaction, list_cards.quota(status, settings.profile, settings.training_defaults(LoraKind.CHARACTER)))
 
     return quota

@@ -16,7 +16,7 @@ from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.estimates import Estimates
 from bot.services.loras import parse_name
-from bot.services.quotas import Quotas
+from bot.services.quotas import Quotas, QuotaStatus
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile
 from bot.storage import datasets as table
@@ -38,7 +38,7 @@ class PlanWarning(StrEnum):
     """Why a training that can start may disappoint; the comment names the field of `TrainingPlan` that has the figure."""
 
     FEWER_THAN_ADVISED = "fewer_than_advised"  # advised
-    NOT_AFFORDABLE = "not_affordable"  # units, units_left
+    NOT_AFFORDABLE = "not_affordable"  # units, quota
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainingPlan:
     advised: int
     steps: int
     units: int
-    units_left: int
+    quota: QuotaStatus
     minutes_estimate: float
     warnings: tuple[PlanWarning, ...]
 
@@ -170,14 +170,14 @@ class Datasets:
         """Price, time and warnings of training the set as it is now."""
         dataset = await self.get(dataset_id, actor)
         profile, guidance = self.settings.profile, DATASET_GUIDANCE[dataset.kind]
-        defaults = profile.training[dataset.kind]
+        defaults = self.settings.training_defaults(dataset.kind)
         units = profile.training_units(defaults, defaults.steps)
-        left = (await self.quotas.status(actor)).left
+        quota = await self.quotas.status(actor)
         pace = await self.estimates.pace(profile.name, Lane.TRAIN, workers=1)
         warnings = []
         if dataset.items < guidance.advised:
             warnings.append(PlanWarning.FEWER_THAN_ADVISED)
-        if units > left:
+        if units > quota.left:
             warnings.append(PlanWarning.NOT_AFFORDABLE)
         return TrainingPlan(
             items=dataset.items,
@@ -185,7 +185,7 @@ class Datasets:
             advised=guidance.advised,
             steps=defaults.steps,
             units=units,
-            units_left=left,
+            quota=quota,
             minutes_estimate=units * pace.seconds_per_unit / 60,
             warnings=tuple(warnings),
         )

@@ -135,7 +135,7 @@ class Jobs:
         check_startable(dataset)
         await self.queue.require()
         profile = self.settings.profile
-        defaults = profile.training[dataset.kind]
+        defaults = self.settings.training_defaults(dataset.kind)
         items = await datasets_table.items(self.database.reader, dataset_id)
         trigger = dataset.trigger
         job = TrainLora(

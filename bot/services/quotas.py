@@ -31,6 +31,11 @@ class QuotaStatus:
         return max(0, self.limit - self.used - self.reserved)
 
 
+def exceeded(units: int, status: QuotaStatus) -> Refusal:
+    """The answer to somebody who asks for more than is left."""
+    return Refusal(RefusalCode.QUOTA_EXCEEDED, needed=units, left=status.left, limit=status.limit, resets_at=status.resets_at)
+
+
 def window_of(now: float) -> float:
     """Start of the UTC day `now` lies in, in unix seconds."""
     return float(now // WINDOW_S * WINDOW_S)
@@ -65,8 +70,7 @@ class Quotas:
         limit = await ledger.daily_limit(tx, actor.user_id, actor.guild_id, self._daily_units)
         wanted = ledger.Reservation(job_id, actor.user_id, actor.guild_id, window_of(now), units, limit, now)
         if not await ledger.reserve(tx, wanted):
-            status = await self._status(tx, actor)
-            raise Refusal(RefusalCode.QUOTA_EXCEEDED, needed=units, left=status.left, limit=status.limit, resets_at=status.resets_at)
+            raise exceeded(units, await self._status(tx, actor))
 
     async def end(self, tx: Connection, job_id: str, charged: int) -> None:
         """Settle (`charged` units) or refund (0) what the job holds; a second call changes nothing."""

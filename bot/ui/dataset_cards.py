@@ -8,6 +8,7 @@ from typing import Any
 from discord import ui
 
 from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
+from bot.services.quotas import exceeded
 from bot.storage.datasets import DatasetRecord
 from bot.ui import views
 from bot.ui.cards import DRAFT_COLOUR, Card, notice
@@ -59,6 +60,6 @@ def _plan_lines(plan: TrainingPlan, kind: LoraKind) -> list[str]:
     if PlanWarning.FEWER_THAN_ADVISED in plan.warnings:
         said.append(lines.below_advised(kind, plan.advised, plan.items))
     if PlanWarning.NOT_AFFORDABLE in plan.warnings:
-        said.append(lines.not_affordable(plan.units, plan.units_left))
-    said.append(lines.training_price(plan.units, plan.units_left, plan.minutes_estimate * 60, plan.steps))
+        said.append(lines.not_affordable(exceeded(plan.units, plan.quota)))
+    said.append(lines.training_price(plan.units, plan.quota.left, plan.minutes_estimate * 60, plan.steps))
     return said

@@ -12,9 +12,8 @@ from bot.services.quotas import QuotaStatus
 from bot.storage.loras import LoraState
 from bot.ui.cards import INFO_COLOUR, Card
 from bot.ui.text import lines
-from engine.contracts.bases import BaseProfile
+from engine.contracts.bases import BaseProfile, TrainingDefaults
 from engine.contracts.geometry import Geometry
-from engine.contracts.lora import LoraKind
 
 LISTED_LORAS = 10  # as many files as one message takes
 
@@ -38,12 +37,11 @@ def loras(found: Sequence[Lora], thumbnails: dict[str, str], asker_id: int) -> C
     return card.say(lines.STACK_HINT).sealed()
 
 
-def quota(status: QuotaStatus, profile: BaseProfile) -> Card:
-    """Units of today as a bar, and what they still buy."""
+def quota(status: QuotaStatus, profile: BaseProfile, defaults: TrainingDefaults) -> Card:
+    """Units of today as a bar, and what they still buy; `defaults` are those of the training that is priced."""
     rule = profile.geometry
     width, height = next(iter(rule.aspects.values()))
     clip = profile.generation_units(Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps))
-    defaults = profile.training[LoraKind.CHARACTER]
     training = profile.training_units(defaults, defaults.steps)
     card = Card(INFO_COLOUR).say(*lines.quota_level(status.left, status.limit))
     return card.say(*lines.quota_lines(status.used, status.reserved, status.left, status.resets_at, clip, training)).sealed()

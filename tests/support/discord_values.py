@@ -8,6 +8,7 @@ from typing import Any
 from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
 from bot.services.jobs import JobView
 from bot.services.loras import Lora
+from bot.services.quotas import QuotaStatus
 from bot.storage.datasets import DatasetRecord, DatasetState
 from bot.storage.jobs import JobRecord
 from bot.storage.loras import LoraState
@@ -27,6 +28,7 @@ OWNER_ID = 4001
 GUILD_ID = 5001
 CHANNEL_ID = 6001
 NOW = 1_800_000_000.0
+QUOTA = QuotaStatus(limit=1000, used=0, reserved=0, resets_at=NOW + 3600)
 
 
 def stored(key: str = "jobs/x/1/clip.mp4", media_type: str = "video/mp4", size: int = 1000) -> StoredObject:
@@ -203,7 +205,7 @@ def dataset(**changes: Any) -> DatasetRecord:
 def plan(items: int = 24, **changes: Any) -> TrainingPlan:
     """What training would cost."""
     warnings = (PlanWarning.FEWER_THAN_ADVISED,) if items < 20 else ()
-    blank = TrainingPlan(items=items, minimum=4, advised=20, steps=400, units=200, units_left=1000, minutes_estimate=2.0, warnings=warnings)
+    blank = TrainingPlan(items=items, minimum=4, advised=20, steps=400, units=200, quota=QUOTA, minutes_estimate=2.0, warnings=warnings)
     return replace(blank, **changes)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.errors import Refusal
 from bot.ui import format as fmt
-from bot.ui.text.refusals import note, problem
+from bot.ui.text.refusals import note, problem, refusal
 from bot.ui.text.words import KIND_ARTICLE, both, either
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind
@@ -69,9 +70,9 @@ def below_advised(kind: LoraKind, advised: int, items: int) -> str:
     return f"⚠️ {KIND_ARTICLE[kind]} learns well from **{advised}** pictures; with {items} it may come out rough. Add more, or train anyway."
 
 
-def not_affordable(units: int, left: int) -> str:
-    """The day's units do not reach."""
-    return f"⚠️ This training costs {fmt.count(units, 'unit')} and you have {left:,} left today; `/quota` says when they return."
+def not_affordable(refused: Refusal) -> str:
+    """The day's units do not reach, and when they return."""
+    return f"⚠️ {refusal(refused)}"
 
 
 def training_price(units: int, left: int, seconds: float, steps: int) -> str:

@@ -46,7 +46,7 @@ FORMATS = "PNG, JPEG, WebP, MP4, MOV or WebM"
 
 
 def _no_usable_media(facts: Facts) -> str:
-    problems = [line for line in map(_verdict_line, _items(facts, "problems")) if line]
+    problems = [line for line in map(_verdict_line, _items(facts, "verdicts")) if line]
     if not problems:
         return f"None of these files can be used; attach {FORMATS} files."
     if len(problems) == 1:

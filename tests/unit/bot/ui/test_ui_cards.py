@@ -85,8 +85,8 @@ CARDS: dict[str, Callable[[], Card]] = {
     "loras": lambda: list_cards.loras(many_loras(), {lora.lora_id: f"lora-{lora.lora_id}.png" for lora in many_loras()[:10]}, 1),
     "loras without pictures": lambda: list_cards.loras(many_loras(), {}, 1),
     "no loras": lambda: list_cards.loras([], {}, 1),
-    "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY),
-    "quota, spent": lambda: list_cards.quota(QuotaStatus(0, 0, 0, values.NOW), TINY),
+    "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
+    "quota, spent": lambda: list_cards.quota(QuotaStatus(0, 0, 0, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
 }
 
 
@@ -242,7 +242,7 @@ def test_quota_card_prices_work_for_every_base(base: str) -> None:
     """The price list is computed, not written."""
     profile = BASES[base]
     assert all(kind in profile.training for kind in LoraKind)
-    shown = words(list_cards.quota(QuotaStatus(10_000, 0, 0, values.NOW), profile))
+    shown = words(list_cards.quota(QuotaStatus(10_000, 0, 0, values.NOW), profile, profile.training[LoraKind.CHARACTER]))
     assert "A clip costs" in shown
 
 
