@@ -47,10 +47,10 @@ class Recipe:
     clips: int = 24000
     images: int = 9000
     long_clips: int = 2500
-    muon_rate: float = 1e-2
-    adam_rate: float = 3e-3
+    muon_rate: float = 6e-3
+    adam_rate: float = 2e-3
     warmup_steps: int = 40
-    decay: float = 0.5
+    decay: float = 0.9
     ema: float = 0.998
     caption_dropout: float = 0.12
     inside_weight: float = 2.5  # loss weight of tokens the character touches
@@ -140,8 +140,8 @@ class Trainer:
         return (error * weight).sum() / weight.sum()
 
     def _draw_sigma(self, count: int) -> Tensor:
-        """Noise levels in 0..1: logit-normal, a tenth uniform."""
-        drawn = torch.sigmoid(0.5 + 1.1 * torch.randn(count, generator=self.generator))
+        """Noise levels in 0..1: logit-normal towards high noise, where a caption decides what a clip will show; a tenth uniform."""
+        drawn = torch.sigmoid(0.9 + 1.2 * torch.randn(count, generator=self.generator))
         uniform = torch.rand(count, generator=self.generator)
         return torch.where(torch.rand(count, generator=self.generator) < 0.1, uniform, drawn)
 
