@@ -94,9 +94,10 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Announce once."""
-        redis, keys = self._book.redis, self._book.keys
-        await cast("Awaitable[int]", redis.hset(keys.workers, self._book.worker_id, self.status().model_dump_json()))
-        await redis.set(self._alive_key, self._identity, ex=ALIVE_EXPIRES_S)
+        redis, book = self._book.redis, self._book
+        status = self.status().model_dump_json()
+        await book.watched(cast("Awaitable[int]", redis.hset(book.keys.workers, book.worker_id, status)))
+        await book.watched(redis.set(self._alive_key, self._identity, ex=ALIVE_EXPIRES_S))
 
     async def _withdraw(self) -> None:
         with contextlib.suppress(TimeoutError, *OUTAGE):

@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix, retry_key_prefix
@@ -24,6 +24,8 @@ from engine.contracts import wire
 from engine.contracts.events import Event
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Args = list[str | bytes | int | float]
 
@@ -221,6 +223,7 @@ class LeaseBook:
         self._lease_ms = round(self.lease_s * 1000)
         self._ghost_ms = min(GHOST_MS, round(self.lease_s * 1000 / 3))
         self._clock_offset_ms: float | None = None
+        self._in_flight: dict[int, float] = {}  # calls under way -> monotonic time they began
         script = self.redis.register_script
         self._claim, self._begin, self._beat = script(_CLAIM), script(_BEGIN), script(_BEAT)
         self._emit, self._commit, self._release, self._reclaim = script(_EMIT), script(_COMMIT), script(_RELEASE), script(_RECLAIM)
@@ -239,7 +242,7 @@ class LeaseBook:
             self.note_outage()
         mine = f"{self.worker_id}|"
         args: Args = [in_progress_key_prefix, mine, f"{mine}{self.incarnation}|", self.keys.tries("")]
-        freed = await self._timed(self._reclaim(keys=list(queues), args=args))
+        freed = await self.watched(self._reclaim(keys=list(queues), args=args))
         return [job_id.decode() for job_id in freed]
 
     def note_outage(self) -> None:
@@ -250,9 +253,8 @@ class LeaseBook:
         """Take the first free job of the first queue that has one."""
         token = f"{self.worker_id}|{self.incarnation}|{uuid.uuid4().hex}"
         latest = 0 if self._clock_offset_ms is None else round(time.monotonic() * 1000 + self._clock_offset_ms + self._ghost_ms)
-        hold_off = int(time.monotonic() < self.hold_off_until)
-        args: Args = [token, self._lease_ms, latest, hold_off, in_progress_key_prefix, self.keys.tries("")]
-        found = await self._timed(self._claim(keys=list(queues), args=args))
+        args: Args = [token, self._lease_ms, latest, int(self._holding_off), in_progress_key_prefix, self.keys.tries("")]
+        found = await self.watched(self._claim(keys=list(queues), args=args))
         self._clock_offset_ms = int(found[0]) - time.monotonic() * 1000
         if len(found) == 1:
             return None
@@ -261,7 +263,7 @@ class LeaseBook:
     async def begin(self, lease: Lease, lowest_attempt: int) -> bool:
         """Count a try of the job; sets `attempt` and `crashed`. False: the lease is lost."""
         args: Args = [lease.token, self._lease_ms, lowest_attempt, wire.JOB_EXPIRES_S]
-        found = await self._timed(self._begin(keys=self._two(lease), args=args))
+        found = await self.watched(self._begin(keys=self._two(lease), args=args))
         if not found:
             lease.lost = True
             return False
@@ -270,12 +272,12 @@ class LeaseBook:
 
     async def beat(self, lease: Lease) -> bool:
         """Renew the lease. False: somebody else has the job."""
-        return self._kept(lease, await self._timed(self._beat(keys=self._two(lease), args=[lease.token, self._lease_ms])))
+        return self._kept(lease, await self.watched(self._beat(keys=self._two(lease), args=[lease.token, self._lease_ms])))
 
     async def emit(self, lease: Lease, event: Event) -> bool:
         """Put one milestone on the stream, if the lease is still ours."""
         args: Args = [lease.token, self._lease_ms, wire.EVENTS_MAXLEN, event.model_dump_json()]
-        return self._kept(lease, await self._timed(self._emit(keys=[*self._two(lease), self.keys.events], args=args)))
+        return self._kept(lease, await self.watched(self._emit(keys=[*self._two(lease), self.keys.events], args=args)))
 
     async def close(self, lease: Lease, result: bytes | None, keep_result_s: float) -> bool:
         """End or release the job as `lease.closing` says, its last events included, in one step. False: the lease is lost."""
@@ -291,9 +293,9 @@ class LeaseBook:
                 *(prefix + lease.job_id for prefix in (job_key_prefix, result_key_prefix, retry_key_prefix)),
             ]
             args = [*common, FINISHED_TRIES_EXPIRES_S, max(1, round(keep_result_s * 1000)), result or b"", *events]
-            return self._kept(lease, await self._timed(self._commit(keys=keys, args=args)))
+            return self._kept(lease, await self.watched(self._commit(keys=keys, args=args)))
         args = [*common, wire.JOB_EXPIRES_S, int(closing.counted), round(closing.delay_s * 1000), *events]
-        return self._kept(lease, await self._timed(self._release(keys=[*self._two(lease), self.keys.events], args=args)))
+        return self._kept(lease, await self.watched(self._release(keys=[*self._two(lease), self.keys.events], args=args)))
 
     def _two(self, lease: Lease) -> list[str]:
         return [in_progress_key_prefix + lease.job_id, self.keys.tries(lease.job_id)]
@@ -303,14 +305,23 @@ class LeaseBook:
             lease.lost = True
         return bool(answer)
 
-    async def _timed(self, call: Any) -> Any:
-        """Await a Redis call; one that took long, or failed, means that Redis was away."""
+    async def watched(self, call: Awaitable[T]) -> T:
+        """Await a Redis call; one that fails, or takes or has taken long, tells that Redis was away. Heartbeats come here too."""
         before = time.monotonic()
+        self._in_flight[id(call)] = before
         try:
             answer = await call
         except Exception:
             self.note_outage()
             raise
+        finally:
+            del self._in_flight[id(call)]
         if (time.monotonic() - before) * 1000 > self._ghost_ms:
             self.note_outage()
         return answer
+
+    @property
+    def _holding_off(self) -> bool:
+        """True from an outage, noticed by any call of this process, until the owners of running jobs have had time to speak."""
+        now = time.monotonic()
+        return now < self.hold_off_until or any((now - since) * 1000 > self._ghost_ms for since in self._in_flight.values())

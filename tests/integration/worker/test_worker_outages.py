@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,20 @@ async def durable_studio(tmp_path: Path, durable_valkey: Valkey) -> AsyncIterato
     await studio.close()
 
 
-async def test_running_job_keeps_its_owner_over_an_outage_longer_than_its_lease(durable_studio: Studio) -> None:
-    """An idle worker could take the job the moment Redis is back, its lease having expired meanwhile; it lets the owner speak first."""
+async def test_idle_worker_lets_the_owner_speak_first_after_an_outage(durable_studio: Studio) -> None:
+    """Leases expire while Redis is away; whoever is back first must not take a job whose owner is only a moment slower."""
     studio = durable_studio
-    await studio.worker("w1", FAKE_STEP_S="0.1")
-    job_id = await studio.enqueue(await _training(studio, steps=100))
+    owner = await studio.worker("w1", CALLSHEET_LEASE_S="9", FAKE_STEP_S="0.1")
+    job_id = await studio.enqueue(await _training(studio, steps=120))
     await studio.event(job_id, JobStarted)
-    idle = await studio.worker("w2")
-    await idle.child_pid()
-    await eventually(lambda: studio.redis.exists(KEYS.worker_alive("w2")))
-    await _away(studio.valkey, 3.0)
-    event = await studio.ending(job_id)
+    await studio.worker("w2", CALLSHEET_LEASE_S="9")
+    await eventually(lambda: studio.redis.exists(KEYS.worker_alive("w2")), within_s=30)
+    owner.signal(signal.SIGSTOP)
+    await _away(studio.valkey, 4.0)
+    await studio.redis.delete(f"arq:in-progress:{job_id}", KEYS.worker_alive("w2"))  # as if the lease had expired meanwhile
+    await eventually(lambda: studio.redis.exists(KEYS.worker_alive("w2")))  # back, and free to claim
+    owner.signal(signal.SIGCONT)
+    event = await studio.ending(job_id, within_s=60)
     assert isinstance(event, JobSucceeded)
     assert event.attempt == 1
 
