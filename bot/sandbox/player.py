@@ -223,7 +223,9 @@ class Player:
 
     async def _wait_job(self, step: WaitStep) -> str:
         owner = None if step.of is None else self._discord.user(step.of).account.id
-        job = await job_reached(self._records, step.status, step.within_s, owner_id=owner, lora=step.name, check=self._stack.check)
+        job = await job_reached(
+            self._records, step.status, step.within_s, owner_id=owner, lora=step.name, steps=step.steps, check=self._stack.check
+        )
         took = "" if not job["finished_at"] or not job["started_at"] else f" after {job['finished_at'] - job['started_at']:.1f} s"
         return f"{job['kind']} {job['status']}{took}"
 

@@ -83,11 +83,13 @@ async def job_reached(
     *,
     owner_id: int | None = None,
     lora: str | None = None,
+    steps: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Row:
     """Wait for the newest job (of a person, of a LoRA name) to reach `status` and, when it is over, for its messages to be posted.
 
-    A job that has gone past `queued`, `dispatched` or `running` has reached it.
+    With `steps`, a checkpoint or preview of that step must also have been reported. A job that has gone past `queued`,
+    `dispatched` or `running` has reached it.
 
     Raises:
         JobEndedError: it ended with another status.
@@ -99,7 +101,7 @@ async def job_reached(
     while True:
         check()
         job = records.newest(owner_id, lora) if job is None else records.job(job["job_id"])
-        if job is not None and (job["status"] == status or _passed(job["status"], status)):
+        if job is not None and job["steps_done"] >= steps and (job["status"] == status or _passed(job["status"], status)):
             break
         if job is not None and job["status"] in TERMINAL:
             raise JobEndedError(f"the job is {job['status']}: {job['failure'] or ''} {job['failure_detail'] or ''}".strip())

@@ -122,6 +122,7 @@ class WaitStep(Step):
     of: str | None = None
     name: str | None = None  # of the LoRA a training makes
     status: Status = "succeeded"
+    steps: int = Field(default=0, ge=0)  # that a checkpoint or preview has reported
     where: str = Field(default="general", alias="in")
     with_: Literal["video", "picture", "buttons"] | None = Field(default=None, alias="with")
     says: str | None = None
