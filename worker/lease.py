@@ -61,8 +61,7 @@ end
 _CLAIM = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local latest = tonumber(ARGV[3])
-if latest > 0 and now > latest then return {now} end
+if now > tonumber(ARGV[3]) then return {now} end
 for _, queue in ipairs(KEYS) do
   local offset = 0
   while true do
@@ -236,6 +235,7 @@ class LeaseBook:
         Returns:
             Ids of the jobs whose leases were freed.
         """
+        await self._learn_clock()
         info = await self.redis.info("server")
         up_s = float(info.get("uptime_in_seconds", self.lease_s))
         if up_s < self.lease_s:
@@ -251,14 +251,20 @@ class LeaseBook:
 
     async def claim(self, queues: Sequence[str]) -> Lease | None:
         """Take the first free job of the first queue that has one."""
+        if self._clock_offset_ms is None:
+            await self._learn_clock()
         token = f"{self.worker_id}|{self.incarnation}|{uuid.uuid4().hex}"
-        latest = 0 if self._clock_offset_ms is None else round(time.monotonic() * 1000 + self._clock_offset_ms + self._ghost_ms)
+        latest = round(time.monotonic() * 1000 + (self._clock_offset_ms or 0.0) + self._ghost_ms)
         args: Args = [token, self._lease_ms, latest, int(self._holding_off), in_progress_key_prefix, self.keys.tries("")]
         found = await self.watched(self._claim(keys=list(queues), args=args))
         self._clock_offset_ms = int(found[0]) - time.monotonic() * 1000
         if len(found) == 1:
             return None
         return Lease(job_id=found[1].decode(), queue=found[3].decode(), score=int(float(found[2])), token=token)
+
+    async def _learn_clock(self) -> None:
+        seconds, microseconds = await self.watched(self.redis.time())
+        self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
 
     async def begin(self, lease: Lease, lowest_attempt: int) -> bool:
         """Count a try of the job; sets `attempt` and `crashed`. False: the lease is lost."""

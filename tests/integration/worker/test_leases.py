@@ -83,9 +83,7 @@ async def test_claim_prefers_the_first_queue_and_the_lowest_score(room: Room) ->
 
 async def test_claim_that_reaches_redis_too_late_is_refused(room: Room) -> None:
     """Whoever sent it has given up, and nobody would renew the lease."""
-    await room.redis.zrem(QUEUE, JOB_ID)
-    assert await room.one.claim([QUEUE]) is None  # learns the server's clock
-    await room.queue(JOB_ID)
+    await room.one.start([QUEUE])  # learns the server's clock
     assert room.one._clock_offset_ms is not None
     room.one._clock_offset_ms -= 60_000
     assert await room.one.claim([QUEUE]) is None
