@@ -10,8 +10,8 @@ import torch
 from engine.tiny.architecture import LATENT_CHANNELS, MAX_SEQUENCE_LENGTH, build_pipeline
 from engine.tiny.muon import orthogonalise
 from engine.tiny.pool import CAPTIONS_PER_CLIP, Pool, build_pool, tokenise, touched_tokens
-from engine.tiny.pretrain import KINDS, Recipe, Trainer
 from engine.tiny.sprites import Character
+from engine.tiny.trainer import KINDS, Recipe, Trainer
 from engine.tiny.vae import decode, encode, fit_decoder, fit_encoder, pack, psnr_db, to_video
 from engine.tiny.world import Scene, random_clip
 

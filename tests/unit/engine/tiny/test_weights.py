@@ -9,7 +9,7 @@ from diffusers import LTX2Pipeline
 
 from engine.tiny.architecture import WEIGHTS_DIR, generation_defaults
 from engine.tiny.pool import tokenise
-from engine.tiny.pretrain import denoise
+from engine.tiny.trainer import denoise
 
 
 @pytest.fixture(scope="module")
