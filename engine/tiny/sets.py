@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.tiny.architecture import FRAMES_PER_SECOND, NUM_FRAMES
+from engine.contracts.bases import TINY
 from engine.tiny.captions import caption, looks
 from engine.tiny.scenery import BACKGROUNDS, GRID
 from engine.tiny.sprites import Character, random_character
 from engine.tiny.styles import HELD_OUT_STYLES
 from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, Scene, render, scene_with
+
+FRAMES_PER_SECOND: Final = int(TINY.geometry.fps)  # from the contract: `architecture` would bring torch along
+NUM_FRAMES: Final = TINY.geometry.default_frames
 
 NEW_BACKGROUNDS: Final = ("desert", "sea", "moon", "castle")
 """Backgrounds that no training set shows, so that evaluation can ask for them."""
