@@ -12,9 +12,9 @@ from typing import Any
 
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.processes import ROOT
-from bot.sandbox.scenario import Files, Generated, Render, Source
+from bot.sandbox.scenario import AnyStep, Files, Generated, Render, Source
 
-RENDER_TIMEOUT_S = 60.0
+RENDER_TIMEOUT_S = 180.0
 FILES_PER_FORM = 10
 
 
@@ -24,6 +24,20 @@ class Attachments:
     def __init__(self, scenario_folder: Path, folder: Path) -> None:
         self._scenario_folder = scenario_folder
         self._folder = folder
+
+    async def render_all(self, steps: Sequence[AnyStep]) -> None:
+        """Make every picture of the scenario before it begins, so that nobody waits for them.
+
+        Raises:
+            ScenarioError: one could not be made.
+        """
+        for step in steps:
+            attach = getattr(step, "attach", None)
+            for files in attach.values() if isinstance(attach, dict) else [attach]:
+                for source in files if isinstance(files, list) else [files]:
+                    if isinstance(source, Generated):
+                        await self._rendered(source.render)
+            await self.render_all((*getattr(step, "together", ()), *getattr(step, "meanwhile", ())))
 
     async def paths(self, files: Files) -> list[Path]:
         """Every file meant, in order; a folder stands for its files by name.

@@ -74,6 +74,14 @@ class Player:
         self._acted_at = 0.0
         self.played: list[Played] = []
 
+    async def prepare(self) -> None:
+        """Make the pictures the scenario asks for.
+
+        Raises:
+            ScenarioError: one could not be made.
+        """
+        await self._attachments.render_all(self._scenario.steps)
+
     async def play(self, before: Callable[[str], None], after: Report) -> None:
         """Play everything; a failed step does not stop the rest."""
         for step in self._scenario.steps:

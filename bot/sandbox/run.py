@@ -35,7 +35,7 @@ async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> li
         async with Stack(discord, state, offset_file, scenario.settings) as stack:
             player = Player(scenario, discord, stack, state / "rendered")
             try:
-                await _start(stack, console)
+                await _start(stack, player, console)
                 await _play(player, console)
             finally:
                 # written even when something broke, so that there is something to look at
@@ -63,9 +63,9 @@ def _people(discord: LoopbackDiscord, scenario: Scenario) -> None:
             discord.give_role(name, f"{name}'s role", part.permissions)
 
 
-async def _start(stack: Stack, console: Console) -> None:
+async def _start(stack: Stack, player: Player, console: Console) -> None:
     with console.status("starting Valkey, worker and bot"):
-        await stack.start()
+        await asyncio.gather(stack.start(), player.prepare())
     console.print(f"[green]●[/] worker and bot are ready [dim](logs in {escape(str(stack.logs))})[/]")
 
 
