@@ -98,6 +98,11 @@ class WorkerSettings(BaseSettings):
         return self.lease_s / 3
 
     @property
+    def announce_s(self) -> float:
+        """Time between two heartbeats; they also notice outages, which has to happen within a beat (see `lease.GHOST_MS`)."""
+        return min(self.heartbeat_s, self.beat_s)
+
+    @property
     def home(self) -> Path:
         """This worker's own folder under `scratch_dir`."""
         return self.scratch_dir.absolute() / self.worker_id

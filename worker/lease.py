@@ -30,7 +30,16 @@ T = TypeVar("T")
 Args = list[str | bytes | int | float]
 
 GHOST_MS = 3000
-"""A claim older than this when Redis gets to it is refused: whoever sent it may have given up long ago."""
+"""Upper bound of what counts as late. A claim that is later when Redis gets to it is refused: whoever sent it may have given up long
+ago. A call that takes longer tells of an outage.
+
+Why an idle worker can't take a running job after an outage: a lease is renewed every third of its life, so only an outage of at least
+two thirds of it lets one lapse. A claim that carries no hold-off was sent when no call had been waiting for longer than "late", and
+is refused when it is "late" itself; with a heartbeat's interval before the first waiting call, that is an outage of
+`2 * late + heartbeat` at most. Late is a sixth of a lease or less, and a heartbeat comes at least three times in a lease.
+"""
+
+BACK_AGAIN_S = 1.0  # longest pause of the connection's retries, see `connection.open_redis`
 
 FINISHED_TRIES_EXPIRES_S = 24 * 3600
 
@@ -220,7 +229,7 @@ class LeaseBook:
 
     def __post_init__(self) -> None:
         self._lease_ms = round(self.lease_s * 1000)
-        self._ghost_ms = min(GHOST_MS, round(self.lease_s * 1000 / 3))
+        self._ghost_ms = min(GHOST_MS, round(self.lease_s * 1000 / 6))
         self._clock_offset_ms: float | None = None
         self._in_flight: dict[int, float] = {}  # calls under way -> monotonic time they began
         script = self.redis.register_script
@@ -246,8 +255,8 @@ class LeaseBook:
         return [job_id.decode() for job_id in freed]
 
     def note_outage(self) -> None:
-        """Redis was away: owners re-assert their leases within one beat of its return, so wait two before taking a running job."""
-        self.hold_off_until = time.monotonic() + 2 * self.lease_s / 3
+        """Redis was away: owners re-assert their leases within one beat of noticing its return, so wait for two."""
+        self.hold_off_until = time.monotonic() + 2 * self.lease_s / 3 + BACK_AGAIN_S
 
     async def claim(self, queues: Sequence[str]) -> Lease | None:
         """Take the first free job of the first queue that has one."""
