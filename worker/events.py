@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 OUTAGE_PAUSE_S = 0.5
+FLUSH_S = 2.0
 
 
 class Reporter:
@@ -48,15 +49,25 @@ class Reporter:
         self._progress: Progress | None = None
         self._progress_at = 0.0  # monotonic time before which no other value is written
         self._news = asyncio.Event()
+        self._closing = False
 
     @contextlib.asynccontextmanager
     async def sending(self) -> AsyncIterator[Reporter]:
-        """Send in the background while the body runs."""
+        """Send in the background while the body runs; afterwards `unsent` is what has to travel with the job's ending."""
         sender = asyncio.create_task(self._send_all())
         try:
             yield self
         finally:
+            self._closing = True
+            self._news.set()
+            # An event cut off on its way may arrive and be told again, which the bot ignores; waiting a little avoids most of that.
+            await asyncio.wait([sender], timeout=FLUSH_S)
             await stop_tasks(sender)
+
+    @property
+    def unsent(self) -> tuple[Event, ...]:
+        """Milestones that are not known to be on the stream, in order."""
+        return tuple(self._spool)
 
     def started(self, total_steps: int) -> None:
         """The child has begun."""
@@ -77,22 +88,19 @@ class Reporter:
 
     def succeeded(self, result: JobResult) -> End:
         """The job's last word."""
-        return self._end(JobSucceeded(**self._stamp(), result=result))
+        return End(JobSucceeded(**self._stamp(), result=result))
 
     def failed(self, code: FailureCode, detail: str, steps_done: int) -> End:
         """The job's last word; `detail` is for operators."""
-        return self._end(JobFailed(**self._stamp(), code=code, detail=clip(detail), steps_done=steps_done))
+        return End(JobFailed(**self._stamp(), code=code, detail=clip(detail), steps_done=steps_done))
 
     def cancelled(self, steps_done: int) -> End:
         """The job's last word."""
-        return self._end(JobCancelled(**self._stamp(), steps_done=steps_done))
+        return End(JobCancelled(**self._stamp(), steps_done=steps_done))
 
     def released(self, *, counted: bool, delay_s: float = 0.0) -> Release:
         """The job goes back to its queue."""
-        return Release(counted=counted, delay_s=delay_s, pending=tuple(self._spool))
-
-    def _end(self, event: Event) -> End:
-        return End(event, pending=tuple(self._spool))
+        return Release(counted=counted, delay_s=delay_s)
 
     def _stamp(self) -> dict[str, Any]:
         self._seq += 1
@@ -110,6 +118,8 @@ class Reporter:
                 while self._spool and not self._lease.lost:
                     await self._book.emit(self._lease, self._spool[0])
                     self._spool.popleft()
+                if self._closing:
+                    return
                 await self._send_progress()
             except OUTAGE as error:
                 logger.warning("redis is away, %d events wait: %s", len(self._spool), error, extra={"job_id": self._lease.job_id})

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,16 @@ class Tasks:
         if not await patiently(lambda: self.book.begin(lease, lowest_attempt), "a job's start"):
             return {"ending": "lost"}
         reporter = Reporter(self.book, lease)
-        async with reporter.sending():
-            try:
+        try:
+            async with reporter.sending():
                 lease.closing = await self._try(payload, _Try(lease, reporter))
-            except LeaseLostError:
-                lease.lost = True
-                return {"ending": "lost"}
-            except asyncio.CancelledError:
-                lease.closing = reporter.released(counted=False)
-                raise
+        except LeaseLostError:
+            lease.lost = True
+            return {"ending": "lost"}
+        except asyncio.CancelledError:
+            lease.closing = replace(reporter.released(counted=False), pending=reporter.unsent)
+            raise
+        lease.closing = replace(lease.closing, pending=reporter.unsent)
         if isinstance(lease.closing, Release):
             logger.warning("job goes back to its queue: %s", lease.closing, extra={"job_id": lease.job_id})
             return {"ending": "released", "attempt": lease.attempt}

@@ -209,7 +209,7 @@ async def test_worker_whose_base_is_missing_says_broken_and_takes_no_job(studio:
         value = await studio.redis.hget(KEYS.workers, "w1")
         return value is not None and WorkerStatus.model_validate_json(value).state is WorkerState.BROKEN
 
-    assert await eventually(broken)
+    assert await eventually(broken, within_s=60)
     job_id = await studio.enqueue(generate_video(job_id=new_job_id(), base="missing"))
     assert await studio.redis.exists(f"arq:in-progress:{job_id}") == 0
 
