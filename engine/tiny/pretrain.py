@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from rich.progress import Progress
+from transformers import GemmaTokenizer
 
 from engine.tiny import sheets
 from engine.tiny.architecture import WEIGHTS_DIR, build_pipeline, save_pipeline
@@ -44,7 +45,11 @@ def _draw_clips(rng: np.random.Generator, count: int) -> Any:
 def prepare(work: Path, recipe: Recipe, progress: Progress) -> tuple[Any, dict[int, Pool]]:
     """The pipeline with a fitted VAE, and the pools; both are read from `work` when they are there."""
     pipe: Any = build_pipeline(recipe.seed, _tokenizer_captions(recipe.seed))
-    vae_file, pool_file = work / "vae.pt", work / "pools.pt"
+    vae_file, pool_file, tokenizer_folder = work / "vae.pt", work / "pools.pt", work / "tokenizer"
+    if tokenizer_folder.exists():  # token ids must not change under a checkpoint when the world's captions do
+        pipe.register_modules(tokenizer=GemmaTokenizer.from_pretrained(tokenizer_folder))
+    else:
+        pipe.tokenizer.save_pretrained(tokenizer_folder)
     rng = np.random.default_rng(recipe.seed + 1)
     if vae_file.exists():
         pipe.vae.load_state_dict(torch.load(vae_file))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRID: Final = 16  # logical pixels per side
-PHASES: Final = GRID  # horizontal shifts of the decoration
+PHASES: Final = 4  # places the decoration can have
+_PHASE_COLUMNS: Final = GRID // PHASES  # whole VAE patches, so that a small model need not learn every shift of every picture
 
 _Picture = NDArray[np.uint8]
 
@@ -21,7 +22,7 @@ def background(kind: str, phase: int) -> _Picture:
         picture[first_row:] = rgb
     for row, columns, rgb in marks:
         for column in columns:
-            picture[row, (column + phase) % GRID] = rgb
+            picture[row, (column + phase * _PHASE_COLUMNS) % GRID] = rgb
     return picture
 
 

@@ -20,16 +20,16 @@ class Recipe:
 
     seed: int = 0
     steps: int = 3200
-    clips: int = 24000
-    images: int = 9000
-    long_clips: int = 2500
-    muon_rate: float = 6e-3
-    adam_rate: float = 2e-3
+    clips: int = 20000
+    images: int = 8000
+    long_clips: int = 1000
+    muon_rate: float = 4.5e-3
+    adam_rate: float = 1.6e-3
     warmup_steps: int = 40
-    decay: float = 0.9
+    decay: float = 1.0
     ema: float = 0.998
     caption_dropout: float = 0.12
-    inside_weight: float = 2.5  # loss weight of tokens the character touches
+    inside_weight: float = 4.0  # loss weight of tokens the character touches
     vae_clips: int = 800
     first_decoder_s: float = 60.0
     decoder_s: float = 420.0
@@ -46,10 +46,10 @@ class BatchKind:
 
 
 KINDS: Final = (
-    BatchKind(9, 32, 0.50),
+    BatchKind(9, 32, 0.54),
     BatchKind(1, 48, 0.40),
-    BatchKind(17, 14, 0.04),
-    BatchKind(9, 24, 0.06, first_frame_given=True),
+    BatchKind(17, 14, 0.02),
+    BatchKind(9, 24, 0.04, first_frame_given=True),
 )
 _TOKENS_PER_FRAME: Final = (FRAME_SIZE // SPATIAL_COMPRESSION) ** 2
 

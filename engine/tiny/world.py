@@ -21,22 +21,29 @@ from numpy.typing import NDArray
 
 from engine.tiny.captions import describe
 from engine.tiny.scenery import BACKGROUNDS, GRID, PHASES, background
-from engine.tiny.sprites import BOX_COLUMNS, Character, draw, random_character
+from engine.tiny.sprites import BOX_COLUMNS, BOX_ROWS, Character, draw, random_character
 from engine.tiny.styles import HELD_OUT_STYLES, STYLES, Style
 
 PIXELS_PER_LOGICAL: Final = 2
 
+STRIDE: Final = 2
+"""Characters stand on and move by multiples of this many logical pixels: half a VAE patch, so that each of their shapes has
+4 instead of 16 positions within a patch to be learned."""
+
+_LAST_COLUMN: Final = (GRID - BOX_COLUMNS) // STRIDE * STRIDE
+_LAST_ROW: Final = (GRID - BOX_ROWS) // STRIDE * STRIDE
+
 # Motion: offset (columns, rows) per position change, or the list of row offsets of one cycle.
 _STEPS: Final[dict[str, tuple[int, int]]] = {
     "still": (0, 0),
-    "left": (-1, 0),
-    "right": (1, 0),
-    "fast left": (-2, 0),
-    "fast right": (2, 0),
-    "up": (0, -1),
-    "down": (0, 1),
+    "left": (-STRIDE, 0),
+    "right": (STRIDE, 0),
+    "fast left": (-2 * STRIDE, 0),
+    "fast right": (2 * STRIDE, 0),
+    "up": (0, -STRIDE),
+    "down": (0, STRIDE),
 }
-_JUMP_ROWS: Final = (0, -2, -4, -2)
+_JUMP_ROWS: Final = (0, -STRIDE, -2 * STRIDE, -STRIDE)
 MOTIONS: Final = (*_STEPS, "jump")
 
 HELD_OUT_CHARACTERS: Final[dict[str, Character]] = {
@@ -97,7 +104,12 @@ def _position(scene: Scene, change: int) -> tuple[int, int]:
     if scene.motion == "jump":
         return scene.column, scene.row + _JUMP_ROWS[change % len(_JUMP_ROWS)]
     columns, rows = _STEPS[scene.motion]
-    return scene.column + columns * change, scene.row + rows * change
+    # whoever reaches the edge of the picture stays there
+    return _within(scene.column + columns * change, _LAST_COLUMN), _within(scene.row + rows * change, _LAST_ROW)
+
+
+def _within(place: int, last: int) -> int:
+    return min(max(place, 0), last)
 
 
 def render_logical(scene: Scene) -> NDArray[np.uint8]:
@@ -120,22 +132,18 @@ def style_named(name: str) -> Style:
 
 
 def place(rng: np.random.Generator, motion: str, num_frames: int) -> tuple[int, int]:
-    """Draw a start (column, row) from which `motion` keeps the character in the picture as far as it fits."""
-    free = GRID - BOX_COLUMNS
-    changes = num_frames // 2
-    columns_per_change, _ = _STEPS.get(motion, (0, 0))
-    travel = min(abs(columns_per_change) * changes, free)
-    column = int(rng.integers(0, free - travel + 1))
-    if columns_per_change < 0:
+    """Draw a start (column, row) that leaves `motion` room to be seen."""
+    across, along = _STEPS.get(motion, (0, 0))
+    travel = min(abs(across) * (num_frames // 2), _LAST_COLUMN)
+    column = int(rng.integers(0, (_LAST_COLUMN - travel) // STRIDE + 1)) * STRIDE
+    if across < 0:
         column += travel
-    if motion == "up":
-        return column, int(rng.integers(5, 8))
-    if motion == "down":
-        return column, int(rng.integers(-1, 2 if changes < 5 else 0))
-    return column, int(rng.integers(5, 8) if motion == "jump" else rng.integers(4, 8))
+    if along or motion == "jump":
+        return column, 0 if along > 0 else _LAST_ROW
+    return column, _LAST_ROW - STRIDE * int(rng.integers(2))
 
 
-def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.25, styled: float = 0.22) -> Scene:
+def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.18, styled: float = 0.14) -> Scene:
     """Draw a scene of the pretraining world; shares of roster characters and of styled clips as given."""
     character = ROSTER[rng.integers(len(ROSTER))] if rng.random() < named else random_character(rng)
     motion = "still" if num_frames == 1 else MOTIONS[rng.integers(len(MOTIONS))]
