@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -29,6 +30,8 @@ from bot.ui.views import BUTTONS, Press
 _log = logging.getLogger(__name__)
 
 Interaction = discord.Interaction[Any]
+
+GOODBYE_S = 5.0
 
 
 class _FixedResolver(AbstractResolver):
@@ -99,8 +102,13 @@ class CallsheetClient(discord.Client):
         await self._sync_commands()
 
     async def close(self) -> None:
-        """Close the gateway (code 1000) and every connection."""
-        await super().close()
+        """Close the gateway (code 1000) and every connection, within `GOODBYE_S` of a Discord that does not say goodbye back."""
+        try:
+            async with asyncio.timeout(GOODBYE_S):  # discord.py itself waits 30 s, longer than a service manager does
+                await super().close()
+        except TimeoutError:
+            _log.warning("Discord did not confirm the end of the session")
+            await self.http.close()
         await self._downloads.close()
 
     # ---- commands -----------------------------------------------------------------------------------------------------------------

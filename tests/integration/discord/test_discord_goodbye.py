@@ -1,0 +1,25 @@
+"""Leaving Discord: polite, but not for longer than a service manager waits."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.discord_rig import rig
+
+
+async def test_client_closes_in_time_when_discord_does_not_say_goodbye(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that never confirms the end of the session holds a restart up for `GOODBYE_S`, and every connection is closed."""
+    monkeypatch.setattr("bot.client.GOODBYE_S", 0.1)
+    async with rig(tmp_path / "data") as studio:
+        never = asyncio.Event()
+
+        async def mute(code: int = 1000) -> None:
+            await never.wait()
+
+        monkeypatch.setattr(studio.client.ws, "close", mute)
+        async with asyncio.timeout(10):
+            await studio.client.close()
+        assert studio.client.http._HTTPClient__session.closed  # type: ignore[attr-defined]
