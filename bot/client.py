@@ -103,12 +103,13 @@ class CallsheetClient(discord.Client):
 
     async def close(self) -> None:
         """Close the gateway (code 1000) and every connection, within `GOODBYE_S` of a Discord that does not say goodbye back."""
-        try:
-            async with asyncio.timeout(GOODBYE_S):  # discord.py itself waits 30 s, longer than a service manager does
-                await super().close()
-        except TimeoutError:
-            _log.warning("Discord did not confirm the end of the session")
-            await self.http.close()
+        if self.ws is not None and self.ws.open:  # discord.py itself waits 30 s for the answer, longer than a service manager does
+            try:
+                async with asyncio.timeout(GOODBYE_S):
+                    await self.ws.close(code=1000)
+            except TimeoutError:
+                _log.warning("Discord did not confirm the end of the session")
+        await super().close()
         await self._downloads.close()
 
     # ---- commands -----------------------------------------------------------------------------------------------------------------
