@@ -186,7 +186,8 @@ class Child:
             last_saved_at, last_saved_step = time.monotonic(), run.steps_done
             while not run.finished:
                 yield
-                run.step()
+                if not job_link.suspending:
+                    run.step()
                 step = run.steps_done
                 by_steps = command.checkpoint_every_steps and step - last_saved_step >= command.checkpoint_every_steps
                 by_time = time.monotonic() - last_saved_at >= command.checkpoint_every_s
