@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +15,8 @@ async def test_client_closes_in_time_when_discord_does_not_say_goodbye(tmp_path:
     """A gateway that never confirms the end of the session holds a restart up for `GOODBYE_S`, and every connection is closed."""
     monkeypatch.setattr("bot.client.GOODBYE_S", 0.1)
     async with rig(tmp_path / "data") as studio:
-        never = asyncio.Event()
-        monkeypatch.setattr(studio.client.ws.socket._reader, "read", never.wait)  # the answer does not come
+        silent = SimpleNamespace(close=lambda code, message: asyncio.Event().wait())
+        monkeypatch.setattr(studio.client.ws.socket, "_writer", silent)
         async with asyncio.timeout(10):
             await studio.client.close()
         assert not studio.client.ws.open
