@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,8 +14,15 @@ async def test_client_closes_in_time_when_discord_does_not_say_goodbye(tmp_path:
     """A gateway that never confirms the end of the session holds a restart up for `GOODBYE_S`, and every connection is closed."""
     monkeypatch.setattr("bot.client.GOODBYE_S", 0.1)
     async with rig(tmp_path / "data") as studio:
-        silent = SimpleNamespace(close=lambda code, message: asyncio.Event().wait())
-        monkeypatch.setattr(studio.client.ws.socket, "_writer", silent)
+        say_goodbye, calls = studio.client.ws.close, []
+
+        async def unanswered(code: int) -> None:
+            calls.append(code)
+            if len(calls) == 1:
+                await asyncio.Event().wait()
+            await say_goodbye(code)
+
+        monkeypatch.setattr(studio.client.ws, "close", unanswered)
         async with asyncio.timeout(10):
             await studio.client.close()
         assert not studio.client.ws.open
