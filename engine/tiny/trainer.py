@@ -29,7 +29,7 @@ class Recipe:
     decay: float = 1.0
     ema: float = 0.998
     caption_dropout: float = 0.12
-    inside_weight: float = 4.0  # loss weight of tokens the character touches
+    inside_weight: float = 10.0  # loss weight of tokens the character touches
     vae_clips: int = 800
     first_decoder_s: float = 60.0
     decoder_s: float = 420.0
@@ -46,10 +46,10 @@ class BatchKind:
 
 
 KINDS: Final = (
-    BatchKind(9, 32, 0.54),
-    BatchKind(1, 48, 0.40),
+    BatchKind(9, 32, 0.30),
+    BatchKind(1, 64, 0.66),
     BatchKind(17, 14, 0.02),
-    BatchKind(9, 24, 0.04, first_frame_given=True),
+    BatchKind(9, 24, 0.02, first_frame_given=True),
 )
 _TOKENS_PER_FRAME: Final = (FRAME_SIZE // SPATIAL_COMPRESSION) ** 2
 
