@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 FAKE_CHILD = json.dumps([sys.executable, "-m", "tests.support.fake_child"])
 KEYS = wire.Keys()
 QUICK = {
-    "CALLSHEET_LEASE_S": "1.5",
+    "CALLSHEET_LEASE_S": "3",
     "CALLSHEET_POLL_S": "0.02",
     "CALLSHEET_CANCEL_POLL_S": "0.05",
     "CALLSHEET_HEARTBEAT_S": "0.2",
@@ -79,17 +79,17 @@ class WorkerProcess:
         """Send any signal to the parent."""
         self.process.send_signal(signum)
 
-    async def stop(self, within_s: float = 20) -> int:
+    async def stop(self, within_s: float = 60) -> int:
         """SIGTERM; returns the exit code."""
         self.process.terminate()
         return await self.exited(within_s)
 
-    async def exited(self, within_s: float = 20) -> int:
+    async def exited(self, within_s: float = 60) -> int:
         """Wait for the end; returns the exit code."""
         async with asyncio.timeout(within_s):
             return await self.process.wait()
 
-    async def child_pid(self, within_s: float = 30, other_than: int | None = None) -> int:
+    async def child_pid(self, within_s: float = 60, other_than: int | None = None) -> int:
         """Process id of the GPU child, once there is one."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
 
@@ -102,7 +102,7 @@ class WorkerProcess:
         return pid
 
 
-async def eventually(probe: Callable[[], Any], within_s: float = 10) -> Any:
+async def eventually(probe: Callable[[], Any], within_s: float = 60) -> Any:
     """The first truthy answer of `probe`, sync or async."""
     async with asyncio.timeout(within_s):
         while True:
@@ -168,7 +168,7 @@ class Studio:
             self._events.append(EVENT_ADAPTER.validate_json(fields[b"event"]))
         return [event for event in self._events if event.job_id == job_id]
 
-    async def event(self, job_id: str, kind: type[Event], within_s: float = 20, attempt: int | None = None) -> Any:
+    async def event(self, job_id: str, kind: type[Event], within_s: float = 60, attempt: int | None = None) -> Any:
         """The first event of a kind, waited for."""
 
         async def found() -> Event | None:
@@ -177,7 +177,7 @@ class Studio:
 
         return await eventually(found, within_s)
 
-    async def ending(self, job_id: str, within_s: float = 30) -> Any:
+    async def ending(self, job_id: str, within_s: float = 90) -> Any:
         """The job's terminal event, waited for."""
         return await self.event(job_id, JobSucceeded | JobFailed | JobCancelled, within_s)  # type: ignore[arg-type]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -15,13 +14,15 @@ from engine.contracts.status import WorkerState, WorkerStatus
 from tests.support.contracts import generate_video, train_lora
 from tests.support.workers import KEYS, Studio, eventually, new_job_id
 
+SLACK_S = 6.0  # what a busy machine may add to a lease; stock arq would add the job's time limit, a day
+
 
 async def test_training_goes_on_from_its_checkpoint_on_another_worker_when_its_worker_is_killed(studio: Studio) -> None:
     """SIGKILL of the whole worker costs the time of a lease and the steps since the last checkpoint, nothing else."""
-    first = await studio.worker("w1", CALLSHEET_CHECKPOINT_EVERY_STEPS="10", FAKE_STEP_S="0.02")
-    job_id = await studio.enqueue(await _training(studio, steps=60))
+    first = await studio.worker("w1", CALLSHEET_CHECKPOINT_EVERY_STEPS="10", FAKE_STEP_S="0.05")
+    job_id = await studio.enqueue(await _training(studio, steps=200))
     await studio.event(job_id, JobStarted)
-    await studio.worker("w2", CALLSHEET_CHECKPOINT_EVERY_STEPS="10")
+    await studio.worker("w2", CALLSHEET_CHECKPOINT_EVERY_STEPS="10", FAKE_STEP_S="0.001")
     saved = await studio.event(job_id, CheckpointSaved)
     first.kill()
     event = await studio.ending(job_id)
@@ -43,7 +44,7 @@ async def test_job_of_a_killed_worker_starts_elsewhere_within_its_lease(studio: 
     killed_at = time.time()
     again = await studio.event(job_id, JobStarted, attempt=2)
     assert again.worker_id == "w2"
-    assert again.at - killed_at < 1.5 + 1.0
+    assert again.at - killed_at < 3 + SLACK_S
 
 
 async def test_restarted_worker_frees_its_own_jobs_at_once(studio: Studio) -> None:
@@ -54,7 +55,7 @@ async def test_restarted_worker_frees_its_own_jobs_at_once(studio: Studio) -> No
     first.kill()
     await first.exited()
     await studio.worker("w1", CALLSHEET_LEASE_S="600")
-    event = await studio.ending(job_id, within_s=15)
+    event = await studio.ending(job_id)
     assert isinstance(event, JobSucceeded)
     assert event.attempt == 2
 
@@ -66,7 +67,7 @@ async def test_child_dies_with_its_parent_when_the_worker_is_killed(studio: Stud
     await studio.event(job_id, JobStarted)
     child = await worker.child_pid()
     worker.kill()
-    await eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2], within_s=2)
+    await eventually(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2], within_s=30)
 
 
 async def test_job_is_tried_again_in_a_new_child_when_its_child_dies(studio: Studio) -> None:
@@ -136,7 +137,7 @@ async def test_worker_told_to_stop_finishes_its_clip_first(studio: Studio) -> No
 
 async def test_deploys_use_up_no_tries(studio: Studio) -> None:
     """A job that was handed over more often than it may crash still ends well."""
-    job_id = await studio.enqueue(await _training(studio, steps=200))
+    job_id = await studio.enqueue(await _training(studio, steps=1000))
     for attempt in (1, 2, 3):
         worker = await studio.worker("w1", CALLSHEET_MAX_ATTEMPTS="1")
         await studio.event(job_id, JobStarted, attempt=attempt)
@@ -152,18 +153,18 @@ async def test_worker_whose_job_does_not_stop_in_time_leaves_anyway(studio: Stud
     worker = await studio.worker(CALLSHEET_DRAIN_GRACE_S="0.3", CALLSHEET_LEASE_S="600", FAKE_STEP_S="30")
     job_id = await studio.enqueue(await _training(studio, steps=3))
     await studio.event(job_id, JobStarted)
-    assert await worker.stop(within_s=10) == 0
+    assert await worker.stop(within_s=30) == 0
     assert await studio.redis.exists(f"arq:in-progress:{job_id}") == 0
     assert await studio.redis.hget(KEYS.tries(job_id), "crashed") == b"0"
 
 
 async def test_frozen_worker_that_wakes_up_commits_nothing(studio: Studio) -> None:
     """The job ends once, by the worker that took over; the sleeper's result and events are dropped."""
-    first = await studio.worker("w1", CALLSHEET_LEASE_S="0.6")
+    first = await studio.worker("w1", CALLSHEET_LEASE_S="2")
     job_id = await studio.enqueue(await _training(studio, steps=40, preview_prompt="x"))
     await studio.event(job_id, JobStarted)
     first.signal(signal.SIGSTOP)
-    second = await studio.worker("w2", CALLSHEET_LEASE_S="0.6")
+    second = await studio.worker("w2", CALLSHEET_LEASE_S="2")
     await studio.event(job_id, JobStarted, attempt=2)
     first.signal(signal.SIGCONT)
     event = await studio.ending(job_id)
@@ -209,7 +210,7 @@ async def test_worker_whose_base_is_missing_says_broken_and_takes_no_job(studio:
         value = await studio.redis.hget(KEYS.workers, "w1")
         return value is not None and WorkerStatus.model_validate_json(value).state is WorkerState.BROKEN
 
-    assert await eventually(broken, within_s=60)
+    assert await eventually(broken)
     job_id = await studio.enqueue(generate_video(job_id=new_job_id(), base="missing"))
     assert await studio.redis.exists(f"arq:in-progress:{job_id}") == 0
 
@@ -221,11 +222,3 @@ async def _training(studio: Studio, **changes: Any) -> TrainLora:
 
 async def _step_reached(studio: Studio, job_id: str, step: int) -> bool:
     return await studio.progress_step(job_id) >= step
-
-
-def _pid_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

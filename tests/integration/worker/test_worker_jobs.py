@@ -55,12 +55,10 @@ async def test_checkpoints_are_deleted_when_the_training_has_ended(studio: Studi
 async def test_render_runs_while_a_training_runs(studio: Studio) -> None:
     """Two lanes, one child: the clip is there long before the training ends."""
     await studio.worker()
-    training = await studio.enqueue(await _training(studio, steps=100))
+    training = await studio.enqueue(await _training(studio, steps=5000))
     await studio.event(training, JobStarted)
-    render = generate_video(job_id=new_job_id())
-    await studio.ending(await studio.enqueue(render), within_s=1.5)
+    assert isinstance(await studio.ending(await studio.enqueue(generate_video(job_id=new_job_id()))), JobSucceeded)
     assert await studio.endings(training) == []
-    assert isinstance(await studio.ending(training), JobSucceeded)
 
 
 async def test_cancel_ends_a_running_training_between_two_steps(studio: Studio) -> None:
@@ -73,7 +71,7 @@ async def test_cancel_ends_a_running_training_between_two_steps(studio: Studio) 
 
     await eventually(under_way)
     await studio.cancel(job_id)
-    event = await studio.ending(job_id, within_s=3)
+    event = await studio.ending(job_id)
     assert isinstance(event, JobCancelled)
     assert 3 <= event.steps_done < 5000
 
