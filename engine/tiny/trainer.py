@@ -19,17 +19,17 @@ class Recipe:
     """All figures of the run. Rates are peaks; the denoiser's fall to zero over the last `decay` of the run."""
 
     seed: int = 0
-    steps: int = 3200
+    steps: int = 6000
     clips: int = 20000
     images: int = 8000
     long_clips: int = 1000
-    muon_rate: float = 4.5e-3
-    adam_rate: float = 1.6e-3
+    muon_rate: float = 6e-3
+    adam_rate: float = 2e-3
     warmup_steps: int = 40
-    decay: float = 1.0
+    decay: float = 0.9
     ema: float = 0.998
     caption_dropout: float = 0.12
-    inside_weight: float = 10.0  # loss weight of tokens the character touches
+    inside_weight: float = 6.0  # loss weight of tokens the character touches
     vae_clips: int = 800
     first_decoder_s: float = 60.0
     decoder_s: float = 420.0
@@ -46,10 +46,10 @@ class BatchKind:
 
 
 KINDS: Final = (
-    BatchKind(9, 32, 0.30),
-    BatchKind(1, 64, 0.66),
-    BatchKind(17, 14, 0.02),
-    BatchKind(9, 24, 0.02, first_frame_given=True),
+    BatchKind(9, 32, 0.46),
+    BatchKind(1, 64, 0.48),
+    BatchKind(17, 14, 0.03),
+    BatchKind(9, 24, 0.03, first_frame_given=True),
 )
 _TOKENS_PER_FRAME: Final = (FRAME_SIZE // SPATIAL_COMPRESSION) ** 2
 
