@@ -36,13 +36,12 @@ class Told:
 
 
 def play(scenario: Path, folder: Path, *, timeout_s: float = 840) -> Told:
-    """Play `scenario` with the files of `tests.support.hostile` beside it; a step that is not met fails the test with the output."""
-    copy = folder / scenario.name
-    shutil.copy(scenario, copy)
+    """Play `scenario`; one that names `files/` gets those of `tests.support.hostile`. A step that is not met fails the test."""
     if "files/" in scenario.read_text():
+        scenario = Path(shutil.copy(scenario, folder))
         hostile.write_all(folder / "files")
     out = folder / "out"
-    command = [sys.executable, "-m", "bot.sandbox", "run", str(copy), "--out", str(out)]
+    command = [sys.executable, "-m", "bot.sandbox", "run", str(scenario), "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout_s)
     assert done.returncode == 0, done.stdout + done.stderr
     transcript = json.loads((out / "transcript.json").read_text())
