@@ -6,13 +6,10 @@ import asyncio
 import hashlib
 import json
 import logging
-import socket
-import ssl
 from typing import Any
 
 import aiohttp
 import discord
-from aiohttp.abc import AbstractResolver, ResolveResult
 from discord import app_commands
 
 from bot import error_handler
@@ -22,6 +19,7 @@ from bot.commands.train import add_files
 from bot.commands.uploads import Downloader
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
+from bot.loopback import loopback_connector
 from bot.services.app import Services
 from bot.ui import cards, text
 from bot.ui.modals import ADD_FILES_ID
@@ -34,32 +32,11 @@ Interaction = discord.Interaction[Any]
 GOODBYE_S = 5.0
 
 
-class _FixedResolver(AbstractResolver):
-    """Answers every name with one address and port: the loopback Discord stands in for all of Discord's hosts."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-
-    async def resolve(  # the base class gives the names of arguments that one address has no use for
-        self,
-        host: str,
-        port: int = 0,  # noqa: ARG002
-        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002
-    ) -> list[ResolveResult]:
-        """The one address, whatever is asked."""
-        return [ResolveResult(hostname=host, host=self._host, port=self._port, family=socket.AF_INET, proto=0, flags=0)]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-
 def build_connector(settings: BotSettings) -> aiohttp.TCPConnector:
     """A connector to Discord, or to the endpoint that stands in for it. Needs a running loop; one per session."""
-    if settings.discord_endpoint is None:
+    if settings.discord_endpoint is None or settings.discord_ca_file is None:
         return aiohttp.TCPConnector(limit=0)
-    host, port = settings.discord_endpoint.rsplit(":", 1)
-    context = ssl.create_default_context(cafile=str(settings.discord_ca_file))
-    return aiohttp.TCPConnector(limit=0, resolver=_FixedResolver(host, int(port)), ssl=context, use_dns_cache=False)
+    return loopback_connector(settings.discord_endpoint, settings.discord_ca_file)
 
 
 class CommandTree(app_commands.CommandTree["CallsheetClient"]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterable
@@ -16,8 +15,8 @@ from typing import Any, Self
 import aiohttp
 import trustme
 from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
 
+from bot.loopback import loopback_connector
 from bot.sandbox.cdn import Cdn
 from bot.sandbox.clock import SandboxClock
 from bot.sandbox.core import Call, Core, Violation
@@ -283,25 +282,3 @@ class LoopbackDiscord:
         )
         assert isinstance(found, Message)
         return found
-
-
-class _Resolver(AbstractResolver):
-    """Answers every host with one address and port."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        """The loopback endpoint, whatever was asked."""
-        del port, family
-        return [ResolveResult(hostname=host, host=self._host, port=self._port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-def loopback_connector(endpoint: str, ca_file: Path) -> aiohttp.TCPConnector:
-    """A connector to `endpoint` ("127.0.0.1:PORT") for every host, trusting only the authority in `ca_file`."""
-    host, _, port = endpoint.rpartition(":")
-    return aiohttp.TCPConnector(resolver=_Resolver(host, int(port)), ssl=ssl.create_default_context(cafile=str(ca_file)))
