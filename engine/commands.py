@@ -157,7 +157,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> Result:
     for path, _ in stack:
         read_header(path).require_base(base.name)
     resident = _loaded(base, options.device, console)
-    from engine.evaluate import report
+    from engine.tiny.evaluation import report
 
     with progress_bars(console, shown=not options.json) as sink:
         result: Result = report.run(resident, [_use(path, weight) for path, weight in stack], options.out, sink)

@@ -1,1 +1,1 @@
-"""Figures for a base and its LoRAs: an oracle that reads pixels, scores, and the report of `python -m engine evaluate`."""
+"""Judging a training while it runs: held-out loss, identity, memorisation, drift, motion, and the choice of a checkpoint."""

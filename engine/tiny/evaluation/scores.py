@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluate.oracle import Clip, FrameReading, Reading, read, seen_colour, to_logical
+from engine.tiny.evaluation.oracle import Clip, FrameReading, Reading, read, seen_colour, to_logical
 from engine.tiny.sprites import COLOURS, Character
 from engine.tiny.styles import Style
 from engine.tiny.world import Scene

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from engine.config import SampleConfig
 from engine.contracts.geometry import Geometry
-from engine.evaluate import prompts
-from engine.evaluate.oracle import Clip, read
-from engine.evaluate.scores import follows, identity, normalised, style_match
 from engine.model.adapters import LoadedUse
 from engine.model.loader import ResidentBase
 from engine.sample.generate import generate
+from engine.tiny.evaluation import prompts
+from engine.tiny.evaluation.oracle import Clip, read
+from engine.tiny.evaluation.scores import follows, identity, normalised, style_match
 from engine.tiny.sprites import Character
 from engine.tiny.styles import Style
 from engine.tiny.vae import decode, encode, psnr_db, to_video

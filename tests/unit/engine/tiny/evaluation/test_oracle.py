@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.evaluate import prompts
-from engine.evaluate.measure import oracle_accuracy
-from engine.evaluate.oracle import read
-from engine.evaluate.scores import identity, normalised, style_match
+from engine.tiny.evaluation import prompts
+from engine.tiny.evaluation.measure import oracle_accuracy
+from engine.tiny.evaluation.oracle import read
+from engine.tiny.evaluation.scores import identity, normalised, style_match
 from engine.tiny.sets import NEW_BACKGROUNDS
 from engine.tiny.sprites import Character
 from engine.tiny.styles import HELD_OUT_STYLES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidConfigError
-from engine.evaluate.report import EvaluationReport, run
+from engine.tiny.evaluation.report import EvaluationReport, run
 
 AGREED = {
     "vae_psnr_db", "sprite_accuracy", "direction_accuracy", "identity", "drift", "style", "stack_identity", "stack_style",

@@ -11,12 +11,12 @@ from typing import Any, Final
 from engine.contracts.events import Phase
 from engine.contracts.lora import LoraKind
 from engine.errors import InvalidConfigError
-from engine.evaluate import measure, prompts
-from engine.evaluate.held_out import TrainedUse, train_held_out
-from engine.evaluate.measure import Bench, Examples
 from engine.model.adapters import LoadedUse
 from engine.model.loader import ResidentBase
 from engine.ports import EventSink, NullSink
+from engine.tiny.evaluation import measure, prompts
+from engine.tiny.evaluation.held_out import TrainedUse, train_held_out
+from engine.tiny.evaluation.measure import Bench, Examples
 from engine.tiny.sheets import save_sheet
 from engine.tiny.styles import HELD_OUT_STYLES
 from engine.tiny.world import HELD_OUT_CHARACTERS
