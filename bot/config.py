@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +16,8 @@ from engine.contracts.lora import LoraKind
 from engine.contracts.wire import Keys
 
 PREFIX = "CALLSHEET_"
+
+_IDS = r"^(\d+(,\d+)*)?$"
 
 
 class SettingsError(Exception):
@@ -49,7 +51,18 @@ class BotSettings(BaseSettings):
     base: str = Field(default="tiny", description="The base model this community trains on and renders with")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
 
-    daily_units: int = Field(default=2000, ge=0, description="Units one person may spend per day (UTC)")
+    default_plan: Literal["free", "premium", "enterprise"] | None = Field(
+        default=None, description="Plan of everybody who bought none; default: free where plans are sold, else premium"
+    )
+    premium_skus: str = Field(default="", pattern=_IDS, description="Discord SKUs that grant premium, ids with commas")
+    enterprise_skus: str = Field(default="", pattern=_IDS, description="Discord SKUs that grant enterprise, ids with commas")
+    free_daily_units: int = Field(default=200, ge=0, description="Units one person on the free plan may spend per day (UTC)")
+    daily_units: int = Field(default=2000, ge=0, description="Units one person on the premium plan may spend per day (UTC)")
+    enterprise_daily_units: int = Field(default=20_000, ge=0, description="Units one person on the enterprise plan may spend per day (UTC)")
+    free_video_seconds: float = Field(default=5.0, gt=0, description="Longest clip on the free plan")
+    premium_storage_bytes: int = Field(default=5 * 2**30, ge=0, description="LoRA files one person on the premium plan may keep")
+    enterprise_storage_bytes: int = Field(default=50 * 2**30, ge=0, description="LoRA files one person on the enterprise plan may keep")
+    frozen_expires_s: float = Field(default=30 * 24 * 3600.0, gt=0, description="LoRAs are kept frozen this long after their plan ended")
     max_open_jobs: int = Field(default=20, ge=1, description="Queued and running jobs one person may have")
     max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
     max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
@@ -104,6 +117,11 @@ class BotSettings(BaseSettings):
         """What a training of `kind` starts from here: the base's advice, with this installation's number of steps."""
         advised = self.profile.training[kind]
         return advised if self.training_steps is None else advised.model_copy(update={"steps": self.training_steps})
+
+    @property
+    def plan_without_purchase(self) -> str:
+        """`default_plan`, or what follows from whether plans are sold here."""
+        return self.default_plan or ("free" if self.premium_skus or self.enterprise_skus else "premium")
 
     @property
     def keys(self) -> Keys:

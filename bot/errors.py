@@ -42,6 +42,8 @@ class RefusalCode(StrEnum):
     # quota and order
     QUOTA_EXCEEDED = "quota_exceeded"  # needed, left, limit, resets_at (unix seconds)
     TOO_MANY_JOBS = "too_many_jobs"  # open, limit
+    # plans
+    PLAN_NEEDED = "plan_needed"  # feature, plan, needed, ended: a better plan they had, ended_at (unix seconds)
     # jobs
     JOB_UNKNOWN = "job_unknown"  # -
     JOB_OVER = "job_over"  # status

@@ -11,6 +11,7 @@ from bot.services.datasets import Datasets
 from bot.services.files import Files
 from bot.services.jobs import Jobs
 from bot.services.loras import Loras
+from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
 
@@ -31,6 +32,7 @@ class Services:
     jobs: Jobs
     loras: Loras
     quotas: Quotas
+    plans: Plans
     posts: Posts
     cards: Cards
     files: Files

@@ -15,6 +15,7 @@ from bot.services.links import LinkSigner
 from bot.services.loras import Loras
 from bot.services.outcomes import Outcomes
 from bot.services.overview import Overview
+from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
 from bot.services.uploads import Uploads
@@ -26,6 +27,7 @@ def build_services(
     settings: BotSettings, database: Database, queue: JobQueue, store: ObjectStore, signer: LinkSigner, clock: Clock
 ) -> Services:
     """All services of one bot."""
+    plans = Plans(settings, database, clock)
     quotas = Quotas(database, clock, settings.daily_units)
     estimates = Estimates(database, clock)
     uploads = Uploads(settings, database, store)
@@ -52,6 +54,7 @@ def build_services(
         jobs=jobs,
         loras=loras,
         quotas=quotas,
+        plans=plans,
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
         files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s),

@@ -139,6 +139,23 @@ def _channel_forbidden(facts: Facts) -> str:
     return f"I cannot post here because I lack {missing} in this channel; use another channel, or ask a moderator to allow it."
 
 
+_FEATURES: Mapping[str, str] = {
+    "training": "Training a LoRA",
+    "long_clips": "A clip of this length",
+    "private_loras": "A private LoRA",
+    "own_workers": "A queue of your own",
+    "own_base": "Another base model",
+}
+
+
+def _plan_needed(facts: Facts) -> str:
+    feature, needed = _FEATURES.get(str(facts.get("feature")), "This"), _string(facts, "needed", "premium")
+    if facts.get("ended_at") is None:
+        return f"{feature} is part of the {needed} plan, yours here is {_string(facts, 'plan', 'free')}; `/quota` shows what it includes."
+    ended, at = _string(facts, "ended", "premium"), fmt.relative(_number(facts, "ended_at"))
+    return f"{feature} is part of the {needed} plan, and your {ended} plan ended {at}; renew it to go on, `/quota` shows your plan."
+
+
 def _job_over(facts: Facts) -> str:
     return f"This job is over already ({STATUS_WORDS.get(str(facts.get('status')), 'ended')}), so there is nothing to stop; see `/jobs`."
 
@@ -203,6 +220,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.TOO_MANY_JOBS: lambda f: (
         f"You have {fmt.count(_whole(f, 'open'), 'job')} open of {_whole(f, 'limit')} at most; wait for one or cancel one in `/jobs`."
     ),
+    RefusalCode.PLAN_NEEDED: _plan_needed,
     RefusalCode.JOB_UNKNOWN: lambda _: "This job is not known any more; start a new one with `/generate` or `/train`.",
     RefusalCode.JOB_OVER: _job_over,
     RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",
