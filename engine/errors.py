@@ -2,8 +2,15 @@
 
 EngineError
 ├── InvalidMediaError          a picture, clip or archive cannot be used (INVALID_MEDIA)
+│   ├── NoVideoError               it has no video stream (VIDEO_MISSING_STREAM)
+│   ├── VideoTooShortError         it is a single frame (VIDEO_TOO_SHORT)
+│   ├── VideoTooLongError          it plays longer than is taken (VIDEO_TOO_LONG)
+│   └── VariableRateError          its frames come at uneven times (VIDEO_VARIABLE_RATE)
 ├── DatasetTooSmallError       too few usable items (DATASET_TOO_SMALL)
 ├── InvalidConfigError         settings that contradict each other or the base (INVALID_CONFIG)
+│   ├── GuideMissingError          an effect without the video it follows (GUIDE_MISSING)
+│   ├── EffectMissingError         a guiding video without an effect that follows it (EFFECT_MISSING)
+│   └── StackWeightsError          weights that add up to nothing or to noise (STACK_WEIGHTS)
 ├── BaseUnavailableError       base unknown, or its weights are not here (BASE_UNAVAILABLE)
 ├── AdapterError
 │   ├── AdapterMissingError        the file is gone (ADAPTER_MISSING)
@@ -42,6 +49,30 @@ class InvalidMediaError(EngineError):
     code = FailureCode.INVALID_MEDIA
 
 
+class NoVideoError(InvalidMediaError):
+    """A video is needed and the file has no video stream."""
+
+    code = FailureCode.VIDEO_MISSING_STREAM
+
+
+class VideoTooShortError(InvalidMediaError):
+    """A video of a single frame."""
+
+    code = FailureCode.VIDEO_TOO_SHORT
+
+
+class VideoTooLongError(InvalidMediaError):
+    """A video longer than is taken."""
+
+    code = FailureCode.VIDEO_TOO_LONG
+
+
+class VariableRateError(InvalidMediaError):
+    """A video whose frames come at uneven times."""
+
+    code = FailureCode.VIDEO_VARIABLE_RATE
+
+
 class DatasetTooSmallError(EngineError):
     """Too few usable items."""
 
@@ -52,6 +83,24 @@ class InvalidConfigError(EngineError):
     """Settings that contradict each other or the base."""
 
     code = FailureCode.INVALID_CONFIG
+
+
+class GuideMissingError(InvalidConfigError):
+    """An effect LoRA without the video it follows."""
+
+    code = FailureCode.GUIDE_MISSING
+
+
+class EffectMissingError(InvalidConfigError):
+    """A guiding video, and no effect LoRA in the stack that follows it."""
+
+    code = FailureCode.EFFECT_MISSING
+
+
+class StackWeightsError(InvalidConfigError):
+    """Weights that add up to nothing, or to noise."""
+
+    code = FailureCode.STACK_WEIGHTS
 
 
 class BaseUnavailableError(EngineError):

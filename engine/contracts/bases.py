@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from engine.contracts.generation import UPSCALE_FACTOR, GenerationMode, Quality
 from engine.contracts.geometry import Geometry, GeometryRule
+from engine.contracts.jobs import GenerateVideo
 from engine.contracts.lora import LoraKind
 from engine.contracts.model import Contract
 
@@ -33,16 +35,52 @@ class BaseProfile(Contract):
     sampling_steps: int
     posted_min_side: int  # clips smaller than this are posted upscaled by whole factors, nearest neighbour
     token_steps_per_unit: int  # packed tokens x denoising or training steps that make one quota unit
+    fast_steps: int | None = None  # of `Quality.FAST`; None: both qualities are the same
+    second_stage_steps: int = 3  # of an upscale
+    stack_weights: Mapping[LoraKind, float] = {}  # what a LoRA counts beside others when nobody says; 1.0 for kinds not named
+    trained_on: str | None = None  # the base whose LoRAs this one takes; None: its own. Nothing is trained on a base that names another
+
+    @property
+    def lora_base(self) -> str:
+        """The base that LoRAs for this one are trained on."""
+        return self.trained_on or self.name
+
+    def default_weight(self, kind: LoraKind, stack_size: int) -> float:
+        """The weight of a LoRA nobody gave one, in a stack of that many."""
+        return 1.0 if stack_size < 2 else self.stack_weights.get(kind, 1.0)
+
+    def steps(self, quality: Quality) -> int:
+        """Denoising steps of one clip."""
+        return self.fast_steps if quality is Quality.FAST and self.fast_steps is not None else self.sampling_steps
 
     def generation_units(self, geometry: Geometry) -> int:
-        """Price of one clip in quota units, at least 1."""
-        return max(1, math.ceil(self.geometry.tokens(geometry) * self.sampling_steps / self.token_steps_per_unit))
+        """Price of one text-to-video clip of the best quality in quota units, at least 1."""
+        return self._units(self.geometry.tokens(geometry) * self.sampling_steps)
+
+    def job_units(self, job: GenerateVideo) -> int:
+        """Price of a render in quota units, at least 1: what it denoises, without a storyboard's re-rolls."""
+        tokens, steps = self.geometry.tokens(job.geometry), self.steps(job.quality)
+        match job.mode:
+            case GenerationMode.CONTROL:
+                return self._units(2 * tokens * steps)  # the reference tokens are denoised along
+            case GenerationMode.VIDEO if job.restyle is not None:
+                return self._units(tokens * max(1.0, steps * job.restyle.strength))
+            case GenerationMode.STORYBOARD if job.storyboard is not None:
+                return self._units(tokens * steps * len(job.storyboard.scenes))
+            case GenerationMode.UPSCALE:
+                first = tokens // UPSCALE_FACTOR**2 * steps if job.source_clip is None else 0
+                return self._units(first + tokens * self.second_stage_steps)
+            case _:
+                return self._units(tokens * steps)
+
+    def _units(self, token_steps: float) -> int:
+        return max(1, math.ceil(token_steps / self.token_steps_per_unit))
 
     def training_units(self, defaults: TrainingDefaults, steps: int) -> int:
         """Price of `steps` training steps in quota units, at least 1; a step costs about three forward passes."""
         still = Geometry(width=defaults.width, height=defaults.height, num_frames=1, fps=self.geometry.fps)
         work = 3 * self.geometry.tokens(still) * defaults.batch_size * steps
-        return max(1, math.ceil(work / self.token_steps_per_unit))
+        return self._units(work)
 
 
 def _same_for_all(defaults: TrainingDefaults) -> dict[LoraKind, TrainingDefaults]:
@@ -68,6 +106,7 @@ TINY = BaseProfile(
     sampling_steps=16,
     posted_min_side=256,
     token_steps_per_unit=768,
+    fast_steps=8,
 )
 
 LTX_2_3 = BaseProfile(
@@ -94,6 +133,18 @@ LTX_2_3 = BaseProfile(
     sampling_steps=30,
     posted_min_side=0,
     token_steps_per_unit=120_000,
+    fast_steps=8,
+    stack_weights={LoraKind.CHARACTER: 0.9, LoraKind.STYLE: 0.7, LoraKind.MOTION: 0.8, LoraKind.EFFECT: 1.0},
 )
 
-BASES: Mapping[str, BaseProfile] = {profile.name: profile for profile in (TINY, LTX_2_3)}
+LTX_2_3_FAST = LTX_2_3.model_copy(
+    update={
+        "name": "ltx-2.3-fast",
+        "title": "LTX-2.3 distilled (22B, 8 steps)",
+        "revision": "ltx-2.3-distilled-1.1",
+        "sampling_steps": 8,
+        "trained_on": LTX_2_3.name,
+    }
+)
+
+BASES: Mapping[str, BaseProfile] = {profile.name: profile for profile in (TINY, LTX_2_3, LTX_2_3_FAST)}

@@ -9,6 +9,13 @@ class FailureCode(StrEnum):
     """A stable reason; never renamed, only added to."""
 
     INVALID_MEDIA = "invalid_media"
+    VIDEO_MISSING_STREAM = "video_missing_stream"  # sound or a picture where a video is needed
+    VIDEO_TOO_SHORT = "video_too_short"  # one frame
+    VIDEO_TOO_LONG = "video_too_long"
+    VIDEO_VARIABLE_RATE = "video_variable_rate"
+    GUIDE_MISSING = "guide_missing"  # an effect LoRA without the video it follows
+    EFFECT_MISSING = "effect_missing"  # a guide without an effect LoRA that follows it
+    STACK_WEIGHTS = "stack_weights"
     DATASET_TOO_SMALL = "dataset_too_small"
     ADAPTER_MISSING = "adapter_missing"
     ADAPTER_INVALID = "adapter_invalid"

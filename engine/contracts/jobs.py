@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
+from engine.contracts.generation import (
+    MAX_SEED,
+    UPSCALE_FACTOR,
+    Extension,
+    Fit,
+    GenerationMode,
+    Guide,
+    Quality,
+    Restyle,
+    Storyboard,
+    Upscale,
+    Variation,
+)
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import MAX_STACK, AdapterUse, LoraKind, LoraName, Trigger
 from engine.contracts.model import Contract, JobId, StoredObject
 from engine.contracts.status import Lane
 
-MAX_SEED = 2**32 - 1
+__all__ = ["JOB_ADAPTER", "MAX_SEED", "DatasetItem", "GenerateVideo", "Job", "TrainLora", "lane_of"]
 
 
 class DatasetItem(Contract):
@@ -45,7 +58,11 @@ class TrainLora(Contract):
 
 
 class GenerateVideo(Contract):
-    """Render one clip with a stack of LoRAs. `prompt` is what the person typed; triggers are added by the engine."""
+    """Render one clip with a stack of LoRAs. `prompt` is what the person typed; triggers are added by the engine.
+
+    With none of the optional sources it is text-to-video. `geometry` is always the size that is denoised: of the upscaled clip, of the
+    continuation including the frames it starts from, of each scene.
+    """
 
     kind: Literal["generate_video"] = "generate_video"
     version: Literal[1] = 1
@@ -57,8 +74,53 @@ class GenerateVideo(Contract):
     geometry: Geometry
     seed: int = Field(ge=0, le=MAX_SEED)
     image: StoredObject | None = None  # first frame for image-to-video
+    guide: Guide | None = None
+    restyle: Restyle | None = None
+    extend: Extension | None = None
+    upscale: Upscale | None = None
+    storyboard: Storyboard | None = None
+    vary: Variation | None = None
+    quality: Quality = Quality.BEST
+    fit: Fit = Fit.CROP
+    mute: bool = False
     max_bytes: int = Field(gt=0)  # the channel's file limit
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        alone = {name for name in ("restyle", "extend", "upscale", "storyboard") if getattr(self, name) is not None}
+        beside = {name for name in ("image", "guide", "vary") if getattr(self, name) is not None}
+        beside -= {"vary"} if alone == {"restyle"} else set()
+        if len(alone) > 1 or (alone and beside):
+            raise ValueError(f"{' and '.join(sorted(alone | beside))} do not go together")
+        if self.upscale is not None and (self.geometry.width % UPSCALE_FACTOR or self.geometry.height % UPSCALE_FACTOR):
+            raise ValueError(f"an upscaled clip has sides that {UPSCALE_FACTOR} divides")
+        return self
+
+    @property
+    def mode(self) -> GenerationMode:
+        """What the clip is made from."""
+        for source, mode in _MODES.items():
+            if getattr(self, source) is not None:
+                return mode
+        return GenerationMode.TEXT
+
+    @property
+    def source_clip(self) -> StoredObject | None:
+        """The clip this one is made of, when there is one; a guide is none."""
+        for source in (self.restyle, self.extend, self.upscale):
+            if source is not None:
+                return source.video
+        return None
+
+
+_MODES = {
+    "storyboard": GenerationMode.STORYBOARD,
+    "upscale": GenerationMode.UPSCALE,
+    "extend": GenerationMode.EXTEND,
+    "restyle": GenerationMode.VIDEO,
+    "guide": GenerationMode.CONTROL,
+    "image": GenerationMode.IMAGE,
+}
 
 Job = Annotated[TrainLora | GenerateVideo, Field(discriminator="kind")]
 

@@ -100,3 +100,4 @@ class AdapterUse(Contract):
     trigger: str | None
     file: StoredObject
     weight: float = Field(ge=0.0, le=MAX_WEIGHT, allow_inf_nan=False)
+    second_stage_weight: float | None = Field(default=None, ge=0.0, le=MAX_WEIGHT, allow_inf_nan=False)  # None: `weight` in both stages

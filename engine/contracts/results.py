@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engine.contracts.generation import GenerationMode, Quality
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraManifest
-from engine.contracts.model import Contract, StoredObject
+from engine.contracts.model import Contract, Sha256, StoredObject
 
 
 class LoraTrained(Contract):
@@ -25,6 +26,38 @@ class LoraTrained(Contract):
     seconds: float
 
 
+class AdapterApplied(Contract):
+    """A LoRA as it counted in a render."""
+
+    name: str
+    sha256: Sha256
+    weight: float
+    second_stage_weight: float | None = None
+
+
+class RenderParameters(Contract):
+    """Everything that decides the frames beside the inputs' bytes: what goes into a posted file's metadata."""
+
+    mode: GenerationMode
+    base: str
+    base_revision: str
+    prompt: str  # with the triggers, as it was denoised; of a storyboard, its title
+    negative_prompt: str
+    quality: Quality
+    num_inference_steps: int
+    guidance_scale: float
+    adapters: tuple[AdapterApplied, ...] = ()
+
+
+class SceneRendered(Contract):
+    """One scene of a storyboard as it is in the film. `identity` is its likeness to the other scenes, 0..1; None: not measured."""
+
+    prompt: str  # with the triggers
+    seed: int
+    identity: float | None = None
+    rerolls: int = 0
+
+
 class VideoRendered(Contract):
     """A clip in the store; `geometry` is what was denoised, the file may be upscaled for posting."""
 
@@ -36,6 +69,11 @@ class VideoRendered(Contract):
     posted_height: int
     seed: int
     seconds: float  # wall time of the job on the worker
+    num_frames: int | None = None  # of the file, where it is not `geometry.num_frames`: an extended film, a storyboard
+    has_audio: bool = False
+    parameters: RenderParameters | None = None  # None: a result of an earlier release
+    scenes: tuple[SceneRendered, ...] = ()
+    join_psnr: float | None = None  # dB; of an extension: the source's last frame against the same frame of the continuation
 
 
 JobResult = Annotated[LoraTrained | VideoRendered, Field(discriminator="kind")]

@@ -15,6 +15,13 @@ def failure(reason: FailureCode) -> str:
 
 _FAILURES: Mapping[FailureCode, str] = {
     FailureCode.INVALID_MEDIA: "One of the pictures or clips could not be read; take it out and try again.",
+    FailureCode.VIDEO_MISSING_STREAM: "There is no video in that file; send an MP4, MOV or WebM clip.",
+    FailureCode.VIDEO_TOO_SHORT: "That video is a single frame; send a clip, or use the picture as `image`.",
+    FailureCode.VIDEO_TOO_LONG: "That video is longer than a clip can be; trim it and try again.",
+    FailureCode.VIDEO_VARIABLE_RATE: "The frames of that video come at uneven times; save it with a constant frame rate and try again.",
+    FailureCode.GUIDE_MISSING: "An effect LoRA of this stack follows a video; attach one, or leave the effect out.",
+    FailureCode.EFFECT_MISSING: "A guiding video needs an effect LoRA that follows it; add one to `loras`, or leave the video out.",
+    FailureCode.STACK_WEIGHTS: "The weights of this stack add up to nothing or to noise; give each LoRA a weight around 1.",
     FailureCode.DATASET_TOO_SMALL: "Too few of the pictures could be used; add more with `/train`.",
     FailureCode.ADAPTER_MISSING: "A LoRA of this stack has been deleted; leave it out and try again.",
     FailureCode.ADAPTER_INVALID: "A LoRA of this stack cannot be read; leave it out, or train it again.",

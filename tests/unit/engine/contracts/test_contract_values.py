@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -10,13 +11,26 @@ from pydantic import TypeAdapter, ValidationError
 from engine.contracts import wire
 from engine.contracts.bases import BASES, LTX_2_3, TINY
 from engine.contracts.failures import FailureCode
+from engine.contracts.generation import (
+    Extension,
+    GenerationMode,
+    Guide,
+    Quality,
+    Restyle,
+    Scene,
+    Storyboard,
+    Upscale,
+    Variation,
+)
 from engine.contracts.jobs import lane_of
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.contracts.model import StoreKey
+from engine.contracts.stack import StackNote, notes_on, senseless
 from engine.contracts.status import JobStatus, Lane
-from tests.support.contracts import adapter_use, generate_video, geometry, manifest, train_lora
+from tests.support.contracts import adapter_use, generate_video, geometry, manifest, stored, train_lora
 
 KEY = TypeAdapter(StoreKey)
+_TWO_SCENES = Storyboard(scenes=(Scene(prompt="zoko wakes"), Scene(prompt="zoko walks")))
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../b", "a//b", "", "a/.hidden", "a\\b", "a/b\n"])
@@ -108,3 +122,77 @@ def test_failure_codes_that_blame_the_input_are_not_retried() -> None:
     """Trying the same bad file again wastes a GPU."""
     assert not FailureCode.INVALID_MEDIA.retryable
     assert FailureCode.OUT_OF_MEMORY.retryable
+
+
+@pytest.mark.parametrize(
+    ("sources", "mode"),
+    [
+        ({}, GenerationMode.TEXT),
+        ({"vary": Variation(seed=1)}, GenerationMode.TEXT),
+        ({"image": stored()}, GenerationMode.IMAGE),
+        ({"image": stored(), "guide": Guide(video=stored())}, GenerationMode.CONTROL),
+        ({"restyle": Restyle(video=stored()), "vary": Variation(seed=1)}, GenerationMode.VIDEO),
+        ({"extend": Extension(video=stored())}, GenerationMode.EXTEND),
+        ({"upscale": Upscale()}, GenerationMode.UPSCALE),
+        ({"storyboard": _TWO_SCENES}, GenerationMode.STORYBOARD),
+    ],
+)
+def test_render_job_tells_its_mode_by_what_it_is_made_from(sources: dict[str, Any], mode: GenerationMode) -> None:
+    """The mode is never sent beside the sources, so the two cannot contradict each other."""
+    assert generate_video(**sources).mode is mode
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"image": stored(), "extend": Extension(video=stored())},
+        {"restyle": Restyle(video=stored()), "upscale": Upscale()},
+        {"storyboard": _TWO_SCENES, "guide": Guide(video=stored())},
+        {"upscale": Upscale(), "vary": Variation(seed=1)},
+        {"upscale": Upscale(), "geometry": geometry(width=33, height=32)},
+    ],
+)
+def test_render_job_refuses_sources_that_do_not_go_together(sources: dict[str, Any]) -> None:
+    """A job says one thing; which of two starts would count is never a guess."""
+    with pytest.raises(ValidationError):
+        generate_video(**sources)
+
+
+def test_price_of_a_render_follows_what_it_denoises() -> None:
+    """Scenes cost a clip each, a guide doubles the tokens, little of a restyle is cheap, fast costs half the steps."""
+    text = TINY.job_units(generate_video())
+    assert text == TINY.generation_units(geometry())
+    exact = TINY.model_copy(update={"token_steps_per_unit": 1})
+    units = exact.job_units(generate_video())
+    assert exact.job_units(generate_video(storyboard=_TWO_SCENES)) == 2 * units
+    assert exact.job_units(generate_video(guide=Guide(video=stored()))) == 2 * units
+    assert exact.job_units(generate_video(restyle=Restyle(video=stored(), strength=0.25))) == units / 4
+    assert exact.job_units(generate_video(quality=Quality.FAST)) == units / 2
+    big = geometry(width=64, height=64)
+    assert exact.job_units(generate_video(geometry=big, upscale=Upscale())) == units + exact.geometry.tokens(big) * 3
+    assert exact.job_units(generate_video(geometry=big, upscale=Upscale(video=stored()))) == exact.geometry.tokens(big) * 3
+
+
+def test_stack_of_loras_is_senseless_when_its_weights_add_up_to_nothing_or_too_much() -> None:
+    """Nobody is charged for a clip that is the bare base's or noise; no stack at all is the bare base on purpose."""
+    assert senseless([0.0])
+    assert senseless([0.0, 0.0])
+    assert senseless([2.0, 2.0, 0.5])
+    assert not senseless([])
+    assert not senseless([0.0, 1.0])
+    assert not senseless([2.0, 2.0])
+
+
+def test_stack_of_loras_is_noted_when_two_characters_meet() -> None:
+    """A weight of 0 takes no part."""
+    character, style = (LoraKind.CHARACTER, 1.0), (LoraKind.STYLE, 0.7)
+    assert notes_on([character, style]) == ()
+    assert notes_on([character, style, character]) == (StackNote.TWO_CHARACTERS,)
+    assert notes_on([character, (LoraKind.CHARACTER, 0.0)]) == ()
+
+
+def test_lora_of_a_base_fits_its_distilled_sister() -> None:
+    """LoRAs are trained on the dev weights and run on both."""
+    fast = BASES["ltx-2.3-fast"]
+    assert (fast.lora_base, LTX_2_3.lora_base, fast.steps(Quality.BEST)) == ("ltx-2.3", "ltx-2.3", 8)
+    assert fast.default_weight(LoraKind.STYLE, 1) == 1.0 > fast.default_weight(LoraKind.STYLE, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from engine.contracts.controls import ControlKind
 from engine.contracts.events import (
     EVENT_ADAPTER,
     CheckpointSaved,
@@ -20,8 +21,20 @@ from engine.contracts.events import (
     Progress,
 )
 from engine.contracts.failures import FailureCode
+from engine.contracts.generation import (
+    Extension,
+    Fit,
+    GenerationMode,
+    Guide,
+    Quality,
+    Restyle,
+    Scene,
+    Storyboard,
+    Upscale,
+    Variation,
+)
 from engine.contracts.jobs import JOB_ADAPTER
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.results import AdapterApplied, LoraTrained, RenderParameters, SceneRendered, VideoRendered
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
 from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, stored, train_lora
 
@@ -37,6 +50,26 @@ _RENDERED = VideoRendered(
     seed=7,
     seconds=1.5,
 )
+_CLIP = stored("uploads/1/a.mp4", "video/mp4")
+_STORYBOARD_RENDERED = _RENDERED.model_copy(
+    update={
+        "num_frames": 18,
+        "has_audio": True,
+        "parameters": RenderParameters(
+            mode=GenerationMode.STORYBOARD,
+            base="tiny",
+            base_revision="tiny-1",
+            prompt="zoko's day",
+            negative_prompt="",
+            quality=Quality.BEST,
+            num_inference_steps=16,
+            guidance_scale=3.0,
+            adapters=(AdapterApplied(name="zoko", sha256="ab" * 32, weight=1.0, second_stage_weight=0.5),),
+        ),
+        "scenes": (SceneRendered(prompt="zoko wakes", seed=7, identity=0.9, rerolls=1), SceneRendered(prompt="zoko walks", seed=8)),
+        "join_psnr": 34.5,
+    }
+)
 _TRAINED = LoraTrained(
     lora_id="lora1",
     file=stored("loras/lora1/x.safetensors", "application/x-safetensors"),
@@ -50,11 +83,30 @@ _TRAINED = LoraTrained(
 
 MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
     "generate_video": (generate_video(adapters=(adapter_use(),), image=stored()), JOB_ADAPTER),
+    "generate_video_control": (
+        generate_video(
+            adapters=(adapter_use(second_stage_weight=0.5),),
+            guide=Guide(video=_CLIP, control=ControlKind.EDGES, strength=0.8),
+            vary=Variation(seed=3, strength=0.25),
+            quality=Quality.FAST,
+            fit=Fit.LETTERBOX,
+            mute=True,
+        ),
+        JOB_ADAPTER,
+    ),
+    "generate_video_restyle": (generate_video(restyle=Restyle(video=_CLIP, strength=0.5)), JOB_ADAPTER),
+    "generate_video_extend": (generate_video(extend=Extension(video=_CLIP, last_frames=5)), JOB_ADAPTER),
+    "generate_video_upscale": (generate_video(geometry=geometry(width=64, height=64), upscale=Upscale(video=_CLIP)), JOB_ADAPTER),
+    "generate_video_storyboard": (
+        generate_video(storyboard=Storyboard(scenes=(Scene(prompt="zoko wakes", seed=7), Scene(prompt="zoko walks")), rerolls=2)),
+        JOB_ADAPTER,
+    ),
     "train_lora": (train_lora(), JOB_ADAPTER),
     "job_started": (JobStarted(**_STAMP, worker_id="w1", total_steps=400), EVENT_ADAPTER),
     "preview_ready": (PreviewReady(**_STAMP, step=100, image=stored()), EVENT_ADAPTER),
     "checkpoint_saved": (CheckpointSaved(**_STAMP, step=100), EVENT_ADAPTER),
     "job_succeeded_render": (JobSucceeded(**_STAMP, result=_RENDERED), EVENT_ADAPTER),
+    "job_succeeded_storyboard": (JobSucceeded(**_STAMP, result=_STORYBOARD_RENDERED), EVENT_ADAPTER),
     "job_succeeded_train": (JobSucceeded(**_STAMP, result=_TRAINED), EVENT_ADAPTER),
     "job_failed": (JobFailed(**_STAMP, code=FailureCode.OUT_OF_MEMORY, detail="…", steps_done=10), EVENT_ADAPTER),
     "job_cancelled": (JobCancelled(**_STAMP, steps_done=10), EVENT_ADAPTER),
@@ -91,3 +143,10 @@ def test_message_equals_its_golden_file_in_both_directions(name: str) -> None:
 def test_golden_file_belongs_to_a_message(path: Path) -> None:
     """No golden file is left behind unread."""
     assert path.stem in MESSAGES
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "earlier").glob("*.json")), ids=lambda path: path.stem)
+def test_message_of_an_earlier_release_still_means_the_same(path: Path) -> None:
+    """A job that waited in a queue through an upgrade decodes to today's value: new fields have their defaults."""
+    message, adapter = MESSAGES[path.stem]
+    assert adapter.validate_json(path.read_text()) == message
