@@ -23,8 +23,8 @@ from engine.contracts.lora import DATASET_GUIDANCE, MAX_WEIGHT, LoraKind
 from engine.contracts.media import IngestReport
 from engine.data.ingest import check_uploads, collect_folder
 from engine.errors import DatasetTooSmallError, InvalidConfigError, InvalidMediaError, JobCancelledError
+from engine.lora_file import read_header
 from engine.model.bases import Base, get_base, list_bases
-from engine.model.lora_file import read_header
 from engine.ports import NullMetrics
 from engine.sample.video import contact_sheet, poster, write_mp4
 

@@ -35,6 +35,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from engine.contracts.failures import FailureCode
+from engine.contracts.lora_facts import LoraProblem
 
 
 class EngineError(Exception):
@@ -122,9 +123,13 @@ class AdapterMissingError(AdapterError):
 
 
 class AdapterInvalidError(AdapterError):
-    """Not a LoRA that can be read safely."""
+    """Not a LoRA that can be read safely; `problem` says in which way."""
 
     code = FailureCode.ADAPTER_INVALID
+
+    def __init__(self, message: str, problem: LoraProblem = LoraProblem.DESCRIPTION) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class AdapterIncompatibleError(AdapterError):

@@ -23,6 +23,15 @@ class TrainingDefaults(Contract):
     height: int
 
 
+class TransformerShape(Contract):
+    """Sizes of a denoiser that decide which LoRA fits it."""
+
+    blocks: int
+    width: int  # features of a video token
+    audio_width: int
+    heads: int
+
+
 class BaseProfile(Contract):
     """One base model as the product sees it."""
 
@@ -30,6 +39,7 @@ class BaseProfile(Contract):
     title: str
     revision: str
     licence: str
+    transformer: TransformerShape
     geometry: GeometryRule
     training: Mapping[LoraKind, TrainingDefaults]
     sampling_steps: int
@@ -92,6 +102,7 @@ TINY = BaseProfile(
     title="Tiny (built in, pixel art)",
     revision="tiny-1",
     licence="Apache-2.0",
+    transformer=TransformerShape(blocks=6, width=192, audio_width=48, heads=6),
     geometry=GeometryRule(
         spatial_multiple=32,
         spatial_compression=8,
@@ -114,6 +125,7 @@ LTX_2_3 = BaseProfile(
     title="LTX-2.3 (22B)",
     revision="ltx-2.3-dev",
     licence="LTX-2 Community License (2026-01-05)",
+    transformer=TransformerShape(blocks=48, width=4096, audio_width=2048, heads=32),
     geometry=GeometryRule(
         spatial_multiple=32,
         spatial_compression=32,

@@ -7,7 +7,6 @@ scaling, `requires_grad` and all, so that a training never notices the renders b
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import warnings
@@ -26,9 +25,10 @@ from peft.tuners.lora import LoraLayer
 
 from engine.contracts.bases import BaseProfile
 from engine.contracts.lora import MAX_STACK, LoraKind, LoraManifest
+from engine.contracts.lora_facts import LoraProblem
 from engine.errors import AdapterIncompatibleError, AdapterInvalidError, AdapterMissingError, InvalidConfigError
+from engine.lora_file import PREFIX, read_header
 from engine.model.loader import ResidentBase
-from engine.model.lora_file import PREFIX, read_header
 
 MAX_LOADED: Final = 2 * MAX_STACK
 """LoRA files kept on the device for the next render; the least recently used one goes first."""
@@ -67,7 +67,7 @@ def read_lora(path: Path, profile: BaseProfile) -> LoraWeights:
     """Read the LoRA at `path` for the base of `profile`; the header is checked before a weight is read.
 
     Raises:
-        AdapterMissingError, AdapterInvalidError: see `lora_file.read_header`; also weights that are not finite.
+        AdapterMissingError, AdapterInvalidError: see `engine.lora_file.read_header`; also weights that are not finite.
         AdapterIncompatibleError: its manifest names another base.
     """
     header = read_header(path)
@@ -83,8 +83,8 @@ def read_lora(path: Path, profile: BaseProfile) -> LoraWeights:
     for key, (module, part) in header.keys.items():
         parts.setdefault(module, {})[part] = tensors[key]
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise AdapterInvalidError(f"{path.name} holds weights that are not numbers.")
-    common = _peft_scale(header.metadata)
+        raise AdapterInvalidError(f"{path.name} holds weights that are not numbers.", LoraProblem.NOT_FINITE)
+    common = header.common_scale
     modules = {module: (pair["lora_A"], _folded(pair, common)) for module, pair in parts.items()}
     return LoraWeights(path, sha256, header.rank, header.manifest, modules)
 
@@ -121,16 +121,6 @@ def _folded(pair: Mapping[str, torch.Tensor], common: float) -> torch.Tensor:
     alpha = pair.get("alpha")
     scale = common if alpha is None else float(alpha.flatten()[0]) / pair["lora_A"].shape[0]
     return pair["lora_B"] if scale == 1.0 else pair["lora_B"] * scale
-
-
-def _peft_scale(metadata: Mapping[str, str]) -> float:
-    """alpha / rank of the PEFT configuration that diffusers writes beside weights trained with alpha != rank."""
-    try:
-        config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-        fields = {key.rpartition(".")[2]: value for key, value in config.items()}
-        return float(fields.get("lora_alpha", 1)) / float(fields.get("r", 1)) if "lora_alpha" in fields and "r" in fields else 1.0
-    except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise AdapterInvalidError("The LoRA's adapter metadata cannot be read.") from error
 
 
 class TrainableAdapter:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.errors import BaseUnavailableError
+from engine.lora_keys import layer_sizes
 from engine.model.bases import get_base, list_bases
 from engine.model.loader import ResidentBase, load_base, pack_latents, unpack_latents
 from engine.tiny.architecture import generation_defaults
@@ -163,3 +164,12 @@ def test_tiny_registry_agrees_with_its_architecture() -> None:
         "num_inference_steps": base.sampling.num_inference_steps,
         "guidance_scale": base.sampling.guidance_scale,
     }
+
+
+def test_profile_tells_the_transformers_true_sizes(tiny: ResidentBase) -> None:
+    """Whether a stranger's LoRA fits is decided from the profile, without the weights: every layer's size must be right."""
+    shape = tiny.base.profile.transformer
+    for name, layer in tiny.transformer.named_modules():
+        if name.startswith("transformer_blocks.") and isinstance(layer, torch.nn.Linear):
+            assert layer_sizes(name, shape) == (layer.in_features, layer.out_features), name
+    assert layer_sizes(f"transformer_blocks.{shape.blocks}.attn1.to_q", shape) is None

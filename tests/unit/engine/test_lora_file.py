@@ -12,9 +12,10 @@ import torch
 
 from engine.contracts.bases import LTX_2_3, TINY
 from engine.contracts.lora import MANIFEST_KEY
+from engine.contracts.lora_facts import LoraProblem
 from engine.errors import AdapterIncompatibleError, AdapterInvalidError, AdapterMissingError
+from engine.lora_file import MAX_HEADER_BYTES, inspect_lora_header, read_header
 from engine.model.adapters import read_lora, save_lora
-from engine.model.lora_file import MAX_HEADER_BYTES, read_header
 from tests.support.contracts import manifest
 
 MODULE = "transformer_blocks.0.attn1.to_q"
@@ -110,16 +111,78 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path, value: float) 
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", b"PK\x03\x04" + b"\0" * 64, b"\x80\x04\x95" + b"\0" * 64, (MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"{}" * 40],
-    ids=["empty", "text", "zip", "pickle", "huge header"],
+    ("content", "problem"),
+    [
+        (b"", LoraProblem.NOT_SAFETENSORS),
+        (b"hello, this is a text", LoraProblem.NOT_SAFETENSORS),
+        (b"PK\x03\x04" + b"\0" * 64, LoraProblem.PICKLE),
+        (b"\x80\x04\x95" + b"\0" * 64, LoraProblem.PICKLE),
+        ((MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"{}" * 40, LoraProblem.HEADER_TOO_LARGE),
+        ((2**32 - 1).to_bytes(8, "little") + b"{}" * 40, LoraProblem.HEADER_TOO_LARGE),
+    ],
+    ids=["empty", "text", "zip of a .pt", "pickle", "huge header", "4 GB header"],
 )
-def test_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_safetensors_is_refused(tmp_path: Path, content: bytes, problem: LoraProblem) -> None:
     """Nothing but safetensors is opened, and a header cannot make us read gigabytes."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(AdapterInvalidError, match="not a safetensors file"):
+    with pytest.raises(AdapterInvalidError, match="not a safetensors file") as refused:
         read_header(path)
+    assert refused.value.problem is problem
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("diffusion_model.../../etc/passwd.lora_A.weight", LoraProblem.UNSAFE_KEY),
+        ("/etc/passwd", LoraProblem.UNSAFE_KEY),
+        ("diffusion_model.\x00.lora_A.weight", LoraProblem.UNSAFE_KEY),
+        ("diffusion_model." + "x" * 400 + ".lora_A.weight", LoraProblem.UNSAFE_KEY),
+        (f"diffusion_model.{MODULE}.lokr_w1", LoraProblem.OTHER_METHOD),
+        (f"diffusion_model.{MODULE}.dora_scale", LoraProblem.OTHER_METHOD),
+        (f"diffusion_model.{MODULE}.diff", LoraProblem.OTHER_METHOD),
+        ("lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", LoraProblem.OTHER_PART),
+        ("text_embedding_projection.aggregate_embed.lora_A.weight", LoraProblem.OTHER_PART),
+        ("lora_unet_down_blocks_0_attentions_0_to_q.lora_down.weight", LoraProblem.UNKNOWN_KEY),
+        (f"{MODULE}.weight", LoraProblem.UNKNOWN_KEY),
+    ],
+)
+def test_key_of_anything_else_is_refused_with_its_reason(tmp_path: Path, key: str, problem: LoraProblem) -> None:
+    """Paths, other methods, text encoders and other models' names each get their own reason."""
+    with pytest.raises(AdapterInvalidError) as refused:
+        read_header(_raw(tmp_path / "x.safetensors", {key: _entry([1, 1], 0, 4)}, b"\0" * 4))
+    assert refused.value.problem is problem
+
+
+def test_wrong_type_hidden_bytes_and_repeated_keys_are_refused(tmp_path: Path) -> None:
+    """A file must be what its header says, to the last byte, and say it once."""
+    pair = {A_KEY: _entry([2, 1], 0, 8), B_KEY: _entry([1, 2], 8, 16)}
+    fp8 = {A_KEY: _entry([2, 1], 0, 2, "F8_E4M3"), B_KEY: _entry([1, 2], 2, 4, "F8_E4M3")}
+    twice = json.dumps(pair).replace(B_KEY, A_KEY).encode()
+    for header, data, problem in (
+        (fp8, b"\0" * 4, LoraProblem.WRONG_DTYPE),
+        (pair, b"\0" * 17, LoraProblem.DESCRIPTION),
+        ({A_KEY: _entry([2, 1], 0, 8), B_KEY: _entry([1, 2], 4, 12)}, b"\0" * 12, LoraProblem.DESCRIPTION),
+        (twice, b"\0" * 16, LoraProblem.NOT_SAFETENSORS),
+    ):
+        with pytest.raises(AdapterInvalidError) as refused:
+            read_header(_raw(tmp_path / "x.safetensors", header, data))
+        assert refused.value.problem is problem
+
+
+def test_facts_name_the_bases_whose_layers_fit(tmp_path: Path) -> None:
+    """A file without a manifest is told apart by the sizes of its layers; one that fits nothing is refused at once."""
+    for width, fits in ((192, ("tiny",)), (4096, ("ltx-2.3",)), (7, None)):
+        pair = {A_KEY: torch.zeros(2, width), B_KEY: torch.zeros(width, 2)}
+        path = tmp_path / f"{width}.safetensors"
+        safetensors.torch.save_file(pair, path, metadata={"trigger_word": " zoko ", "reference_downscale_factor": "2"})
+        if fits is None:
+            with pytest.raises(AdapterIncompatibleError, match="another model"):
+                inspect_lora_header(path)
+            continue
+        facts = inspect_lora_header(path)
+        assert (facts.bases, facts.rank, facts.modules, facts.parameters, facts.dtype) == (fits, 2, 1, 4 * width, "F32")
+        assert (facts.trigger_hint, facts.reference_downscale_factor, facts.manifest) == ("zoko", 2, None)
 
 
 @pytest.mark.parametrize("header", [b"[1]", b"{", b"\xff\xfe{}", b"[" * 100_000], ids=["list", "cut", "not utf-8", "deep"])

@@ -1,0 +1,210 @@
+"""`python -m engine.data.lora_import FILE`: a LoRA of another tool, checked to the last weight and written the way we keep LoRAs.
+
+Keys become `diffusion_model.*.lora_A/B.weight`, scales (`.alpha`, PEFT's `lora_alpha`) are folded into B, a manifest goes into the
+metadata. Runs in a process of its own with hard limits, without torch: the bot starts it for files of strangers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from engine.contracts.bases import BASES
+from engine.contracts.lora import LoraKind, LoraManifest
+from engine.contracts.lora_facts import LoraImport, LoraProblem
+from engine.data.isolation import limit_process
+from engine.errors import AdapterIncompatibleError, AdapterInvalidError, DeadAdapterError, EngineError
+from engine.lora_file import PREFIX, LoraHeader, TensorEntry, read_header
+
+CPU_S: Final = 120
+MEMORY_BYTES: Final = 2 * 1024**3
+FILE_BYTES: Final = 4 * 1024**3 + 64 * 1024**2
+
+_Floats = NDArray[np.float32]
+
+
+def import_lora(
+    path: Path, out: Path, *, base: str, name: str, kind: LoraKind, trigger: str | None, shown_name: str | None = None
+) -> LoraImport:
+    """Check the LoRA at `path` for `base` and write it to `out`, which appears only when it is complete.
+
+    Raises:
+        AdapterMissingError, AdapterInvalidError: It is no LoRA we can use.
+        AdapterIncompatibleError: It was made for another base.
+        DeadAdapterError: All its weight changes are zero.
+        pydantic.ValidationError: Name or trigger are not allowed.
+    """
+    shown = shown_name or path.name
+    header = read_header(path, shown)
+    header.require_base(base)
+    misfit = header.misfit(BASES[base])
+    if misfit is not None:
+        raise AdapterIncompatibleError(f"{shown} was trained for another model: {base} has no {misfit[:100]} of that size.")
+    manifest = _manifest(header, _sha256(path), base=base, name=name, kind=kind, trigger=trigger)
+    partial = out.with_name(out.name + ".partial")
+    with path.open("rb") as source, partial.open("wb") as target:
+        changes = _rewrite(header, source, target, manifest, shown)
+    if not changes:
+        partial.unlink()
+        raise DeadAdapterError(f"{shown} changes nothing: all its weights are zero.")
+    partial.replace(out)
+    return LoraImport(facts=read_header(out, shown).facts().model_copy(update={"dialect": header.dialect}), manifest=manifest)
+
+
+def _rewrite(header: LoraHeader, source: BinaryIO, target: BinaryIO, manifest: LoraManifest, shown: str) -> bool:
+    """Stream all pairs in our form; True when any of them changes the model. A tensor at a time is in memory."""
+    pairs: dict[str, dict[str, TensorEntry]] = {}
+    for key, (module, part) in header.keys.items():
+        pairs.setdefault(module, {})[part] = header.entries[key]
+    entries: dict[str, object] = {"__metadata__": {**_other_metadata(header), **manifest.to_metadata()}}
+    reached = 0
+    for module, pair in sorted(pairs.items()):
+        for part in ("lora_A", "lora_B"):
+            length = pair[part].end - pair[part].start
+            entries[f"{PREFIX}{module}.{part}.weight"] = {
+                "dtype": pair[part].dtype,
+                "shape": pair[part].shape,
+                "data_offsets": [reached, reached + length],
+            }
+            reached += length
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    target.write(len(text).to_bytes(8, "little") + text)
+    changes = False
+    for _, pair in sorted(pairs.items()):
+        alpha = pair.get("alpha")
+        scale = header.common_scale if alpha is None else float(_read(source, alpha, shown).flat[0]) / pair["lora_A"].shape[0]
+        down, up = _read(source, pair["lora_A"], shown), _read(source, pair["lora_B"], shown)
+        changes |= scale != 0.0 and bool(down.any()) and bool(up.any())
+        target.write(_copied(source, pair["lora_A"]))
+        target.write(_copied(source, pair["lora_B"]) if scale == 1.0 else _packed(up * np.float32(scale), pair["lora_B"].dtype, shown))
+    return changes
+
+
+def _read(source: BinaryIO, entry: TensorEntry, shown: str) -> _Floats:
+    """The tensor's values as fp32.
+
+    Raises:
+        AdapterInvalidError: Some are no numbers.
+    """
+    raw = _copied(source, entry)
+    if entry.dtype == "BF16":  # the upper half of an fp32
+        values = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        values = np.frombuffer(raw, "<f4" if entry.dtype == "F32" else "<f2").astype(np.float32)
+    return _finite(values, shown)
+
+
+def _copied(source: BinaryIO, entry: TensorEntry) -> bytes:
+    source.seek(entry.start)
+    return source.read(entry.end - entry.start)
+
+
+def _packed(values: _Floats, dtype: str, shown: str) -> bytes:
+    """The bytes of `values` in the type they came in, rounded to nearest."""
+    if dtype == "F32":
+        return _finite(values, shown).astype("<f4").tobytes()
+    if dtype == "F16":
+        with np.errstate(over="ignore"):  # told just below
+            halves = values.astype("<f2")
+        _finite(halves.astype(np.float32), shown)
+        return halves.tobytes()
+    bits = _finite(values, shown).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to nearest, ties to even
+    _finite((rounded << 16).view(np.float32), shown)
+    return rounded.astype("<u2").tobytes()
+
+
+def _finite(values: _Floats, shown: str) -> _Floats:
+    if not np.isfinite(values).all():
+        raise AdapterInvalidError(f"{shown} holds weights that are not numbers (NaN or infinite).", LoraProblem.NOT_FINITE)
+    return values
+
+
+def _other_metadata(header: LoraHeader) -> dict[str, str]:
+    """What other tools will look for: the factors of an IC-LoRA."""
+    return {key: value[:64] for key, value in header.metadata.items() if key.startswith("reference_")}
+
+
+def _manifest(header: LoraHeader, sha256: str, *, base: str, name: str, kind: LoraKind, trigger: str | None) -> LoraManifest:
+    """Ours when the file has one, with the new name; else what can be known: steps, items and rate of another tool are 0."""
+    changes: dict[str, Any] = {"name": name, "kind": kind, "trigger": trigger}
+    if header.manifest is not None:
+        return LoraManifest(**{**header.manifest.model_dump(), **changes})
+    return LoraManifest(
+        **changes,
+        base=base,
+        base_revision=BASES[base].revision,
+        rank=header.rank,
+        targets=tuple(sorted({re.sub(r"\\\.\d+\\\.", r"\\.\\d+\\.", re.escape(module), count=1) for module in header.modules})),
+        steps=0,
+        learning_rate=0.0,
+        width=0,
+        height=0,
+        items=0,
+        data_sha256=sha256,
+        seed=0,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool=header.dialect.value,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: prints a `LoraImport` as JSON; 0 when the file was judged (whatever came out), 2 for a wrong call."""
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.data.lora_import", description="Check a LoRA and write it the way we keep LoRAs."
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--base", choices=list(BASES), required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--kind", choices=[kind.value for kind in LoraKind], required=True)
+    parser.add_argument("--trigger")
+    parser.add_argument("--filename", help="what messages call the file (default: its name)")
+    options = parser.parse_args(arguments)
+    limit_process(cpu_s=CPU_S, memory_bytes=MEMORY_BYTES, file_bytes=FILE_BYTES)
+    try:
+        answer = import_lora(
+            options.file,
+            options.out,
+            base=options.base,
+            name=options.name,
+            kind=LoraKind(options.kind),
+            trigger=options.trigger,
+            shown_name=options.filename,
+        )
+    except AdapterInvalidError as error:
+        answer = LoraImport(problem=error.problem, detail=str(error))
+    except DeadAdapterError as error:
+        answer = LoraImport(problem=LoraProblem.DEAD, detail=str(error))
+    except AdapterIncompatibleError as error:
+        answer = LoraImport(problem=LoraProblem.OTHER_MODEL, detail=str(error))
+    except (EngineError, ValidationError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(answer.model_dump_json() + "\n")
+    return 0
+
+
+def _run() -> NoReturn:
+    raise SystemExit(main())
+
+
+if __name__ == "__main__":
+    _run()
