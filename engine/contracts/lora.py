@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from engine.contracts.controls import Control
 from engine.contracts.model import Contract, Sha256, StoredObject
 
 MANIFEST_KEY = "callsheet_manifest"
@@ -66,6 +67,7 @@ class LoraManifest(Contract):
     data_sha256: Sha256  # hash over the sorted hashes of the training items and their captions
     seed: int
     final_loss: float | None = None
+    control: Control | None = None  # what guides an effect; None for every other kind
     created_at: str  # ISO 8601, UTC
     tool: str = "callsheet"
 
@@ -77,6 +79,7 @@ class LoraManifest(Contract):
             "modelspec.title": self.name,
             "modelspec.architecture": f"{self.base}/lora",
             "modelspec.trigger_phrase": self.trigger or "",
+            **(self.control.to_metadata() if self.control is not None else {}),
         }
 
     @classmethod

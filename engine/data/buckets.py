@@ -81,3 +81,8 @@ def fit(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
         picture = picture.resize(covered, Image.Resampling.BOX if whole else Image.Resampling.LANCZOS)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return np.asarray(picture.convert("RGB").crop((left, top, left + width, top + height)), dtype=np.uint8)
+
+
+def fit_frames(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Every frame of a clip [F, H, W, 3] fitted as by `fit`: [F, height, width, 3]."""
+    return np.stack([fit(Image.fromarray(frame), width, height) for frame in frames])

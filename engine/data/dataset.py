@@ -24,7 +24,7 @@ from engine.data.cache import FeatureCache
 from engine.data.captions import class_caption, item_caption
 from engine.data.media import inspect_media, iter_frames, load_picture
 from engine.errors import InvalidMediaError
-from engine.model.loader import TextFeatures
+from engine.model.loader import TextFeatures, to_pixels
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,6 @@ def collate(samples: Sequence[Sample], indices: Sequence[int], device: torch.dev
         captions=tuple(sample.caption for sample in chosen),
         class_captions=tuple(plain) if len(plain) == len(chosen) else None,
     )
-
-
-def to_pixels(frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """[3, F, H, W] in -1..1 of frames [H, W, 3]."""
-    clip = torch.from_numpy(np.stack(frames))  # [F, H, W, 3]
-    return clip.permute(3, 0, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def data_sha256(items: Sequence[LocalItem]) -> str:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
+from numpy.typing import NDArray
 
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
@@ -135,6 +137,12 @@ class ResidentBase:
             return_dict=False,
         )[0]
         return output
+
+
+def to_pixels(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> torch.Tensor:
+    """[3, F, H, W] in -1..1 of frames [H, W, 3]."""
+    clip = torch.from_numpy(np.stack(tuple(frames)))  # [F, H, W, 3]
+    return clip.permute(3, 0, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def pack_latents(latents: torch.Tensor) -> torch.Tensor:
