@@ -89,6 +89,11 @@ class BotSettings(BaseSettings):
     )
     link_expires_s: float = Field(default=7 * 24 * 3600.0, gt=0, description="Life of a download link")
 
+    credentials_dir: Path | None = Field(
+        default=None,
+        description="Folder shared with the workers: certificate and key that sign every clip; default: a folder in the data folder",
+    )
+
     discord_endpoint: str | None = Field(
         default=None, pattern=r"^[^:/]+:\d+$", description="HOST:PORT that stands in for every Discord host (sandbox)"
     )
@@ -137,6 +142,11 @@ class BotSettings(BaseSettings):
     def object_store_url(self) -> str:
         """`store_url`, or the folder that stands in for it."""
         return self.store_url or (self.data_dir.resolve() / "store").as_uri()
+
+    @property
+    def credentials_folder(self) -> Path:
+        """`credentials_dir`, or the folder that stands in for it."""
+        return self.credentials_dir or self.data_dir / "credentials"
 
     @property
     def scratch_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""Hostile and heavy media work in processes of its own: the check of uploads, and re-encoding a clip to fit a limit.
+"""Hostile and heavy media work in processes of its own: the check of uploads, re-encoding a clip to fit a limit, reading signatures.
 
 The bot never decodes a picture itself. The children get no secrets: only the few variables Python needs.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.contracts.media import IngestReport
+from engine.contracts.provenance import OriginReport
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +50,30 @@ async def check_uploads(files: Sequence[tuple[Path, str]], out: Path, *, side: i
         raise MediaError(f"the check answered nonsense: {error}") from error
 
 
-async def fit_video(source: Path, target: Path, *, max_bytes: int, timeout_s: float) -> Path:
-    """Write a copy of an MP4 of at most `max_bytes` to `target`.
+async def fit_video(source: Path, target: Path, *, max_bytes: int, credentials: Path, timeout_s: float) -> Path:
+    """Write a copy of an MP4 of at most `max_bytes` to `target`, signed again.
 
     Raises:
         MediaError: no encoding fits.
     """
-    await _run("engine.sample.video", ["fit", str(source), str(target), "--max-bytes", str(max_bytes)], timeout_s)
+    arguments = ["fit", str(source), str(target), "--max-bytes", str(max_bytes), "--credentials", str(credentials)]
+    await _run("engine.sample.provenance", arguments, timeout_s)
     if not await asyncio.to_thread(lambda: target.exists() and target.stat().st_size <= max_bytes):
         raise MediaError("the encoder left no file that fits")
     return target
+
+
+async def verify_origin(file: Path, *, credentials: Path, timeout_s: float) -> OriginReport:
+    """What the signature in an uploaded file proves.
+
+    Raises:
+        MediaError: the examination itself failed.
+    """
+    answer = await _run("engine.sample.provenance", ["verify", str(file), "--credentials", str(credentials)], timeout_s)
+    try:
+        return OriginReport.model_validate_json(answer)
+    except ValidationError as error:
+        raise MediaError(f"the examination answered nonsense: {error}") from error
 
 
 def _write_listing(files: Sequence[tuple[Path, str]], out: Path) -> Path:

@@ -62,6 +62,7 @@ def worker_spec(
         "CALLSHEET_BASE": settings.base,
         "CALLSHEET_KEY_PREFIX": settings.key_prefix,
         "CALLSHEET_SCRATCH_DIR": str(settings.data_dir.resolve() / "worker"),
+        "CALLSHEET_CREDENTIALS_DIR": str(settings.credentials_folder.resolve()),
     }
     command = (sys.executable, "-m", "worker")
     environment = inherited_env(shared | dict(env or {}), without=(*SECRETS, "CALLSHEET_REDIS_URL"))

@@ -78,6 +78,7 @@ async def serve(settings: WorkerSettings) -> None:
                 command=settings.child_command,
                 base=settings.base,
                 device=settings.device,
+                credentials_dir=settings.credentials_dir,
                 start_timeout_s=settings.child_start_timeout_s,
                 stall_timeout_s=settings.child_stall_timeout_s,
                 cancel_grace_s=settings.cancel_grace_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import gc
 import logging
 import sys
@@ -21,14 +22,17 @@ import torch
 from engine.config import SampleConfig, TrainConfig
 from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import TrainLora
+from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.provenance import AdapterTrace, ClipParameters, InputTrace
 from engine.errors import EngineError, JobCancelledError
-from engine.model.adapters import LoadedUse
+from engine.model.adapters import LoadedUse, file_sha256
 from engine.model.bases import get_base
 from engine.model.loader import ResidentBase, load_base
 from engine.ports import NullMetrics
+from engine.sample.credentials import Credentials, load_credentials
 from engine.sample.generate import RenderedClip, generate
-from engine.sample.video import contact_sheet, write_mp4
+from engine.sample.provenance import sign, write_signed
+from engine.sample.video import contact_sheet
 from engine.train.recipe import LocalItem, build_run
 from engine.train.run import TrainedLora, TrainingRun
 from worker import pipe
@@ -50,18 +54,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="GPU child of a Callsheet worker; started by it, not by hand.")
     parser.add_argument("--base", required=True)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--credentials", type=Path, required=True, help="folder of the certificate and key that sign clips")
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(argv)
     link = Link(args.parent)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     began = time.monotonic()
     try:
+        credentials = load_credentials(args.credentials)
         resident = load_base(get_base(args.base), args.device)
     except (EngineError, OSError, RuntimeError) as error:
         link.send(pipe.StartFailed(code=code_of(error), detail=describe(error)))
         return 3
     link.send(pipe.Ready(base=args.base, device=str(resident.device), loading_s=round(time.monotonic() - began, 3)))
-    Child(resident, link).serve()
+    Child(resident, link, credentials).serve()
     return 0
 
 
@@ -131,9 +137,10 @@ class GivingWay:
 class Child:
     """One resident base at work for two lanes: at most one training, and renders in the order they came."""
 
-    def __init__(self, resident: ResidentBase, link: Link) -> None:
+    def __init__(self, resident: ResidentBase, link: Link, credentials: Credentials) -> None:
         self.resident = resident
         self.link = link
+        self.credentials = credentials
         self.renders: deque[pipe.StartRender] = deque()
         self.training: Iterator[None] | None = None
         self.training_link: JobLink | None = None
@@ -237,8 +244,11 @@ class Child:
 
     def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
         clip, poster = command.run_dir / "preview.mp4", command.run_dir / "poster.png"
-        write_mp4(preview, clip, max_bytes=PREVIEW_MAX_BYTES, min_side=self.resident.base.profile.posted_min_side)
+        parameters = self._preview_parameters(command.job, trained, preview)
+        min_side = self.resident.base.profile.posted_min_side
+        write_signed(preview, clip, parameters, self.credentials, max_bytes=PREVIEW_MAX_BYTES, min_side=min_side)
         contact_sheet(preview.frames, poster)
+        sign(poster, parameters, self.credentials, media_type="image/png")
         self.link.send(
             pipe.Trained(
                 job_id=command.job.job_id,
@@ -250,6 +260,22 @@ class Child:
                 steps=trained.manifest.steps,
             )
         )
+
+    def _preview_parameters(self, job: TrainLora, trained: TrainedLora, preview: RenderedClip) -> ClipParameters:
+        use = AdapterTrace(name=job.name, kind=job.lora_kind, weight=1.0, sha256=file_sha256(trained.path))
+        return ClipParameters(
+            made_at=_now(),
+            base=job.base,
+            base_revision=self.resident.base.profile.revision,
+            prompt=job.preview_prompt,
+            seed=preview.seed,
+            adapters=(use,),
+            geometry=preview.geometry,
+        )
+
+    def _parameters(self, job: GenerateVideo) -> ClipParameters:
+        inputs = [InputTrace(role="image", sha256=job.image.sha256)] if job.image is not None else []
+        return ClipParameters.of_job(job, base_revision=self.resident.base.profile.revision, made_at=_now(), inputs=inputs)
 
     def _render(self, command: pipe.StartRender) -> None:
         """One clip, from prompt to files."""
@@ -266,8 +292,10 @@ class Child:
             ]
             clip = generate(self.resident, config, uses, job_link, job_link)
             path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
-            written = write_mp4(clip, path, max_bytes=job.max_bytes, min_side=self.resident.base.profile.posted_min_side)
+            parameters, profile = self._parameters(job), self.resident.base.profile
+            written = write_signed(clip, path, parameters, self.credentials, max_bytes=job.max_bytes, min_side=profile.posted_min_side)
             contact_sheet(clip.frames, poster)
+            sign(poster, parameters, self.credentials, media_type="image/png")
             self.link.send(
                 pipe.Rendered(
                     job_id=job.job_id,
@@ -298,6 +326,10 @@ class Child:
             self.link.send(pipe.WorkFailed(job_id=job_link.job_id, code=code, detail=detail, steps_done=job_link.steps_done))
         if failed:  # not in the handler, where the traceback still holds the tensors
             _release_memory()
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _release_memory() -> None:

@@ -45,6 +45,10 @@ class WorkerSettings(BaseSettings):
     scratch_dir: Path = Field(
         default=Path("data/scratch"), description="Folder for downloads and runs; safe to delete while no worker runs."
     )
+    credentials_dir: Path = Field(
+        default=Path("data/credentials"),
+        description="Folder shared with the bot: certificate.pem and key.pem that sign every clip; a development pair is made when empty.",
+    )
     cache_bytes: int = Field(default=20 * 2**30, ge=0, description="Downloaded LoRAs and pictures kept for reuse, in bytes.")
 
     lease_s: float = Field(

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -33,6 +34,7 @@ class RunnerConfig:
     command: tuple[str, ...]
     base: str
     device: str
+    credentials_dir: Path
     start_timeout_s: float
     stall_timeout_s: float
     cancel_grace_s: float
@@ -208,7 +210,8 @@ class Runner:
         config = self._config
         process = await asyncio.create_subprocess_exec(
             *config.command,
-            *("--base", config.base, "--device", config.device, "--parent", str(os.getpid())),
+            *("--base", config.base, "--device", config.device),
+            *("--credentials", str(config.credentials_dir), "--parent", str(os.getpid())),
             env=config.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

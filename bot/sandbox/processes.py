@@ -174,6 +174,7 @@ class Stack:
 
 def _without_strangers(spec: ProcessSpec, ours: Mapping[str, str]) -> ProcessSpec:
     """The process without settings that happen to be in this shell's environment."""
-    own = {"CALLSHEET_STORE_URL", "CALLSHEET_BASE", "CALLSHEET_KEY_PREFIX", "CALLSHEET_SCRATCH_DIR", "CALLSHEET_DATA_DIR"}
+    own = {"CALLSHEET_STORE_URL", "CALLSHEET_BASE", "CALLSHEET_KEY_PREFIX", "CALLSHEET_SCRATCH_DIR"}
+    own |= {"CALLSHEET_DATA_DIR", "CALLSHEET_CREDENTIALS_DIR"}
     env = {key: value for key, value in spec.env.items() if key in ours or key in own or not key.startswith(_OURS)}
     return dataclasses.replace(spec, env=env)

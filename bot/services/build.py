@@ -57,5 +57,5 @@ def build_services(
         plans=plans,
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
-        files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s),
+        files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder),
     )

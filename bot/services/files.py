@@ -21,6 +21,7 @@ class Files:
     scratch: Path
     signer: LinkSigner
     fit_timeout_s: float
+    credentials: Path
 
     async def fetch(self, obj: StoredObject) -> Path:
         """A verified local copy.
@@ -37,7 +38,7 @@ class Files:
             MediaError: no encoding fits.
         """
         target = self.scratch / f"{secrets.token_hex(8)}.mp4"
-        return await media.fit_video(video, target, max_bytes=max_bytes, timeout_s=self.fit_timeout_s)
+        return await media.fit_video(video, target, max_bytes=max_bytes, credentials=self.credentials, timeout_s=self.fit_timeout_s)
 
     async def link(self, obj: StoredObject, filename: str) -> str:
         """A signed, expiring download link: the store's own when it signs, else one of `bot/web.py`."""

@@ -1,21 +1,14 @@
-"""Frames to files: MP4 that fits a size limit, contact sheets, posters. Torch-free (PyAV, Pillow, numpy).
-
-`python -m engine.sample.video fit IN OUT --max-bytes N` re-encodes a clip; the bot runs it when a channel's limit turns out smaller.
-"""
+"""Frames to files: MP4 that fits a size limit, contact sheets, posters. Torch-free (PyAV, Pillow, numpy)."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import secrets
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
 
 import av
 import numpy as np
@@ -25,7 +18,7 @@ from PIL import Image
 
 from engine.contracts.geometry import Geometry
 from engine.data.media import inspect_media, iter_frames
-from engine.errors import EngineError, InvalidMediaError, ResultTooLargeError
+from engine.errors import InvalidMediaError, ResultTooLargeError
 
 Frame = NDArray[np.uint8]  # [H, W, 3], RGB
 
@@ -73,11 +66,11 @@ class _Source:
     audio_rate: int
 
 
-def write_mp4(clip: RenderedClip, path: Path, *, max_bytes: int, min_side: int) -> WrittenVideo:
+def write_mp4(clip: RenderedClip, path: Path, *, max_bytes: int, min_side: int, metadata: Mapping[str, str] | None = None) -> WrittenVideo:
     """Write `clip` as MP4: H.264, yuv420p, index in front, with sound unless it is silent.
 
     Clips whose shorter side is below `min_side` are enlarged by the whole factor that reaches it, nearest neighbour. When the file
-    does not fit `max_bytes`, quality goes down first and size after. `path` appears whole or not at all.
+    does not fit `max_bytes`, quality goes down first and size after. `path` appears whole or not at all; `metadata` goes into it.
 
     Raises:
         ResultTooLargeError: No encoding fits.
@@ -89,11 +82,11 @@ def write_mp4(clip: RenderedClip, path: Path, *, max_bytes: int, min_side: int) 
     factor = upscale_factor(width, height, min_side)
     audio = _audible(clip.audio, len(clip.frames) / clip.fps, clip.audio_rate)
     source = _Source(lambda: _enlarged(clip.frames, factor), width * factor, height * factor, clip.fps, audio, clip.audio_rate)
-    return _write_fitting(source, path, max_bytes)
+    return _write_fitting(source, path, max_bytes, metadata or {})
 
 
-def fit(source: Path, target: Path, *, max_bytes: int) -> WrittenVideo:
-    """Re-encode the clip at `source` so that it fits; one that does already is copied.
+def fit(source: Path, target: Path, *, max_bytes: int, metadata: Mapping[str, str] | None = None) -> WrittenVideo:
+    """Re-encode the clip at `source` so that it fits, with `metadata`; one that does already is copied.
 
     Raises:
         InvalidMediaError: `source` is no readable clip.
@@ -107,7 +100,7 @@ def fit(source: Path, target: Path, *, max_bytes: int) -> WrittenVideo:
         return WrittenVideo(facts.width, facts.height, target.stat().st_size)
     audio, rate = _read_audio(source)
     again = _Source(lambda: iter_frames(source), facts.width, facts.height, facts.fps, audio, rate)
-    return _write_fitting(again, target, max_bytes)
+    return _write_fitting(again, target, max_bytes, metadata or {})
 
 
 def upscale_factor(width: int, height: int, min_side: int) -> int:
@@ -148,14 +141,14 @@ def poster(frames: Sequence[Frame] | NDArray[np.uint8], path: Path, *, min_side:
     _save_png(_repeat(frame, upscale_factor(frame.shape[1], frame.shape[0], min_side)), path)
 
 
-def _write_fitting(source: _Source, path: Path, max_bytes: int) -> WrittenVideo:
+def _write_fitting(source: _Source, path: Path, max_bytes: int, metadata: Mapping[str, str]) -> WrittenVideo:
     """Encode until it fits: raise CRF by what the last size asks for, and when that is not enough, shrink the picture."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     scale, crf = 1.0, _BEST_CRF
     try:
         while True:
             width, height = _even(source.width * scale), _even(source.height * scale)
-            _encode(source, part, width, height, crf)
+            _encode(source, part, width, height, crf, metadata)
             size = part.stat().st_size
             if size <= max_bytes:
                 part.replace(path)
@@ -170,10 +163,10 @@ def _write_fitting(source: _Source, path: Path, max_bytes: int) -> WrittenVideo:
         part.unlink(missing_ok=True)
 
 
-def _encode(source: _Source, path: Path, width: int, height: int, crf: int) -> None:
+def _encode(source: _Source, path: Path, width: int, height: int, crf: int, metadata: Mapping[str, str]) -> None:
     rate = Fraction(source.fps).limit_denominator(1001)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.metadata["comment"] = PROVENANCE
+        container.metadata.update({"comment": PROVENANCE, **metadata})
         video = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         context = video.codec_context
@@ -252,29 +245,3 @@ def _save_png(pixels: Frame, path: Path) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when OUT is written, 2 with one sentence when it cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m engine.sample.video", description="Re-encode a clip to fit a size limit.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("fit", help="re-encode IN to at most --max-bytes")
-    command.add_argument("source", type=Path, metavar="IN")
-    command.add_argument("target", type=Path, metavar="OUT")
-    command.add_argument("--max-bytes", type=int, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        written = fit(options.source, options.target, max_bytes=options.max_bytes)
-    except (EngineError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(json.dumps(asdict(written)) + "\n")
-    return 0
-
-
-def _run() -> NoReturn:
-    raise SystemExit(main())
-
-
-if __name__ == "__main__":
-    _run()

@@ -70,7 +70,11 @@ async def _recovery(folder: Path, lease_s: float) -> float:
 
 async def _interleaving(folder: Path) -> dict[str, Any]:
     command = (sys.executable, "-m", "worker.child")
-    runner = Runner(RunnerConfig(command, "tiny", "cpu", start_timeout_s=300, stall_timeout_s=300, cancel_grace_s=60, cpu_threads=1))
+    runner = Runner(
+        RunnerConfig(
+            command, "tiny", "cpu", folder / "credentials", start_timeout_s=300, stall_timeout_s=300, cancel_grace_s=60, cpu_threads=1
+        )
+    )
     life = asyncio.create_task(runner.run())
     while not runner.ready:
         await runner.changed.wait()

@@ -142,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--credentials", required=True)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args()
     link = Link(args.parent)

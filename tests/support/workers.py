@@ -57,6 +57,7 @@ class WorkerProcess:
             "CALLSHEET_REDIS_URL": valkey.url,
             "CALLSHEET_STORE_URL": (folder / "store").as_uri(),
             "CALLSHEET_SCRATCH_DIR": str(folder / "scratch"),
+            "CALLSHEET_CREDENTIALS_DIR": str(folder / "credentials"),
             "CALLSHEET_WORKER_ID": name,
             "FAKE_MARKERS": str(folder),
             "OMP_NUM_THREADS": "1",

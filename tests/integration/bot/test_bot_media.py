@@ -11,6 +11,7 @@ import pytest
 from bot.media import MediaError, check_uploads, fit_video
 from engine.contracts.media import MediaProblem
 from tests.support import hostile
+from tests.support.provenance import credentials_folder
 
 
 async def test_check_ends_with_an_error_when_it_takes_too_long(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ async def test_clip_gets_small_enough_when_a_channel_takes_less(tmp_path: Path) 
 
     source = await asyncio.to_thread(_noise_video, tmp_path / "source.mp4")
     limit = source.stat().st_size // 4
-    target = await fit_video(source, tmp_path / "fit.mp4", max_bytes=limit, timeout_s=120)
+    target = await fit_video(source, tmp_path / "fit.mp4", max_bytes=limit, credentials=credentials_folder(), timeout_s=120)
     assert 0 < target.stat().st_size <= limit
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 24
@@ -74,4 +75,4 @@ async def test_clip_is_given_up_with_an_error_when_nothing_fits(tmp_path: Path) 
     """The caller then posts a link."""
     source = await asyncio.to_thread(_noise_video, tmp_path / "source.mp4")
     with pytest.raises(MediaError):
-        await fit_video(source, tmp_path / "fit.mp4", max_bytes=500, timeout_s=120)
+        await fit_video(source, tmp_path / "fit.mp4", max_bytes=500, credentials=credentials_folder(), timeout_s=120)

@@ -31,9 +31,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def runner() -> AsyncIterator[Runner]:
+async def runner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runner]:
     """A real child on the tiny base, ready; one for all tests here, since loading costs more than they do."""
-    runner = Runner(RunnerConfig(CHILD, "tiny", "cpu", start_timeout_s=120, stall_timeout_s=120, cancel_grace_s=30, cpu_threads=1))
+    folder = tmp_path_factory.mktemp("credentials")
+    runner = Runner(RunnerConfig(CHILD, "tiny", "cpu", folder, start_timeout_s=120, stall_timeout_s=120, cancel_grace_s=30, cpu_threads=1))
     life = asyncio.create_task(runner.run())
     await eventually(lambda: runner.ready, within_s=120)
     yield runner

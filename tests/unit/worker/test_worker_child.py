@@ -116,7 +116,9 @@ def stage(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage(link)
     monkeypatch.setattr(module, "build_run", stage.build_run)
     monkeypatch.setattr(module, "generate", stage.generate)
-    monkeypatch.setattr(module, "write_mp4", lambda *_, **__: SimpleNamespace(width=256, height=256))
+    monkeypatch.setattr(module, "write_signed", lambda *_, **__: SimpleNamespace(width=256, height=256))
+    monkeypatch.setattr(module, "sign", lambda *_, **__: None)
+    monkeypatch.setattr(module, "file_sha256", lambda _: "ab" * 32)
     monkeypatch.setattr(module, "contact_sheet", lambda *_: None)
     return stage
 
@@ -205,7 +207,7 @@ def test_error_in_a_training_gives_the_base_back_and_renders_go_on(link: Scripte
 
 def _play(link: ScriptedLink, *commands: Any) -> None:
     link.inbox.extend(commands)
-    Child(SimpleNamespace(base=SimpleNamespace(profile=TINY)), link).serve()  # type: ignore[arg-type]
+    Child(SimpleNamespace(base=SimpleNamespace(profile=TINY)), link, credentials=None).serve()  # type: ignore[arg-type]
 
 
 def _train(checkpoint_every_steps: int = 0) -> pipe.StartTraining:

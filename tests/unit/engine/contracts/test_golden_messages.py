@@ -34,9 +34,11 @@ from engine.contracts.generation import (
     Variation,
 )
 from engine.contracts.jobs import JOB_ADAPTER
+from engine.contracts.provenance import ClipParameters
 from engine.contracts.results import AdapterApplied, LoraTrained, RenderParameters, SceneRendered, VideoRendered
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
 from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, stored, train_lora
+from tests.support.provenance import parameters
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "contracts"
 
@@ -114,6 +116,7 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
         Progress(job_id=JOB_ID, phase=Phase.TRAINING, step=5, total_steps=400, seconds_per_step=0.1, loss=0.4),
         TypeAdapter(Progress),
     ),
+    "clip_parameters": (parameters(), TypeAdapter(ClipParameters)),
     "worker_status": (
         WorkerStatus(
             worker_id="w1",

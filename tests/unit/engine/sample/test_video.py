@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from PIL import Image
 from engine.contracts.geometry import Geometry
 from engine.data.media import inspect_media, iter_frames
 from engine.errors import InvalidMediaError, ResultTooLargeError
-from engine.sample.video import RenderedClip, contact_sheet, fit, main, poster, upscale_factor, write_mp4
+from engine.sample.video import RenderedClip, contact_sheet, fit, poster, upscale_factor, write_mp4
 from tests.support.media import pixels, write_clip
 
 RATE = 16_000
@@ -142,28 +139,6 @@ def test_fit_copies_byte_for_byte_when_the_clip_fits_already(tmp_path: Path) -> 
     source = write_clip(tmp_path / "in.mp4")
     fit(source, tmp_path / "out.mp4", max_bytes=PLENTY)
     assert (tmp_path / "out.mp4").read_bytes() == source.read_bytes()
-
-
-def test_fit_command_answers_in_json_without_torch_when_it_is_run(tmp_path: Path) -> None:
-    """The bot's image has no torch."""
-    source = write_clip(tmp_path / "in.mp4", num_frames=33)
-    limit = source.stat().st_size - 1
-    code = "import sys; sys.modules['torch'] = None; from engine.sample.video import main; raise SystemExit(main())"
-    command = [sys.executable, "-c", code, "fit", str(source), str(tmp_path / "out.mp4"), "--max-bytes", str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["size"] == (tmp_path / "out.mp4").stat().st_size <= limit
-
-
-def test_fit_command_exits_two_with_a_sentence_when_it_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No clip, or a limit nothing fits: exit code 2, one line, no file."""
-    text = tmp_path / "in.mp4"
-    text.write_text("no clip")
-    source = write_clip(tmp_path / "real.mp4")
-    for path in (text, source):
-        assert main(["fit", str(path), str(tmp_path / "out.mp4"), "--max-bytes", "100"]) == 2
-        assert len(capsys.readouterr().err.strip().splitlines()) == 1
-    assert not (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.parametrize(("num_frames", "tiles"), [(1, (1, 1)), (2, (2, 1)), (9, (3, 3)), (100, (3, 3))])
