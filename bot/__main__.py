@@ -141,6 +141,7 @@ async def _serve(
         queue=queue,
         outcomes=services.jobs.outcomes,
         posts=services.posts,
+        line=services.jobs.line,
         clock=services.clock,
         dispatch_interval_s=settings.dispatch_interval_s,
         reconcile_interval_s=settings.reconcile_interval_s,

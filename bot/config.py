@@ -73,6 +73,12 @@ class BotSettings(BaseSettings):
     max_video_seconds: float = Field(default=10.0, gt=0, description="Longest clip a person may ask for")
     max_post_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, description="File limit where Discord does not tell a better one")
 
+    dedicated_servers: dict[int, float | None] = Field(
+        default={},
+        description='Servers with workers of their own (--serve guild:ID), as JSON {"ID": seconds}: after so long a clip without LoRAs of '
+        "such a server may run on shared workers, null: never",
+    )
+
     card_edit_interval_s: float = Field(default=5.0, gt=0, description="Least time between two edits of a status card")
     dispatch_interval_s: float = Field(default=0.25, gt=0, description="Pause between two looks at the waiting jobs")
     reconcile_interval_s: float = Field(default=5.0, gt=0, description="Pause between two comparisons of SQLite and Redis")

@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 
 from bot.clock import Clock
 from bot.queue import JobQueue, QueueUnavailableError, Whereabouts
+from bot.services import fleet
+from bot.services.line import Line
 from bot.services.outcomes import Outcomes
 from bot.services.posts import Posts
+from bot.services.scheduling import LOOK_AHEAD, arrange, stack_of
 from bot.storage import cursors
 from bot.storage import jobs as table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord
 from engine.contracts.failures import FailureCode
-from engine.contracts.status import JobStatus, Lane, WorkerState, WorkerStatus
+from engine.contracts.status import SHARED, JobStatus, Lane, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
 MAX_LOSSES = 5
 """A job that was lost more often than this is given up: something about it, or about the machine, is not going to work."""
+SPILL_BATCH = 20
 GRACE_S = 3.0
 """A job handed out this recently may still be on its way."""
 
@@ -37,11 +41,14 @@ class Dispatcher:
     queue: JobQueue
     outcomes: Outcomes
     posts: Posts
+    line: Line
     clock: Clock
     dispatch_interval_s: float
     reconcile_interval_s: float
     _missing: set[str] = field(default_factory=set)
     """Jobs that were not in Redis at the last round."""
+    _loaded: dict[tuple[str, Lane, str], frozenset[str]] = field(default_factory=dict)
+    """LoRAs of the job that was handed out last, by base, lane and pool."""
 
     async def run_dispatch(self) -> None:
         """Dispatch for ever."""
@@ -68,14 +75,29 @@ class Dispatcher:
             QueueUnavailableError: Redis is away; what was marked but perhaps not enqueued is looked up by `reconcile`.
         """
         workers = await self.queue.workers()
+        await self._spill_over(workers)
         handed_out = 0
-        for base, lane in await table.waiting_lanes(self.database.reader):
-            live = _live(workers, base, lane)
-            room = live + 1 - await table.count_handed_out(self.database.reader, base, lane) if live else 0
-            if room > 0:
-                for record in await table.waiting(self.database.reader, base, lane, room):
-                    handed_out += await self._hand_out(record)
+        for base, lane, pool in await table.waiting_lanes(self.database.reader):
+            versions = fleet.live_versions(workers, base, lane, pool)
+            if not versions:
+                continue
+            handed = await table.handed_out(self.database.reader, base, lane, pool)
+            room = len(versions) + 1 - sum(handed.values())
+            if room <= 0:
+                continue
+            newest = _newest_with_room(versions, handed)
+            waiting = await table.waiting(self.database.reader, base, lane, pool, room + LOOK_AHEAD, newest)
+            for record in arrange(waiting, self._loaded.get((base, lane, pool), frozenset()), lane, room):
+                handed_out += await self._hand_out(record)
+                self._loaded[base, lane, pool] = stack_of(record.job)
         return handed_out
+
+    async def _spill_over(self, workers: list[WorkerStatus]) -> None:
+        """Jobs that waited long enough for their server's own workers may run on shared ones, if there are any."""
+        for record in await table.due_to_spill(self.database.reader, self.clock(), SPILL_BATCH):
+            if fleet.live(workers, record.base, record.lane, SHARED):
+                async with self.database.transaction() as tx:
+                    await self.line.move(tx, record, SHARED)
 
     async def _hand_out(self, record: JobRecord) -> bool:
         """Mark first, then enqueue: a crash in between leaves a row that `reconcile` finds missing in Redis, never a job without a row."""
@@ -83,10 +105,10 @@ class Dispatcher:
             if not await table.mark_dispatched(tx, record.job_id, self.clock()):
                 return False
             lost_before = await table.losses(tx, record.job_id) > 0
-        if lost_before and not (await self.queue.find([record.job]))[record.job_id].queued:
+        if lost_before and not (await self.queue.find([(record.job, record.pool)]))[record.job_id].queued:
             await self.queue.forget(record.job_id)
         # workers count tries in Redis; after a loss they go on from the number SQLite remembers, so that no artifact is overwritten
-        arrived = await self.queue.enqueue(record.job, lowest_attempt=record.attempt + 1)
+        arrived = await self.queue.enqueue(record.job, record.pool, lowest_attempt=record.attempt + 1)
         if not arrived:
             logger.warning("arq did not take the job", extra={"job_id": record.job_id})
         return arrived
@@ -102,7 +124,7 @@ class Dispatcher:
             if record.cancel_requested:
                 await self.queue.request_cancel(record.job_id)
         settled = [record for record in records if self.clock() - (record.dispatched_at or record.created_at) > GRACE_S]
-        found = await self.queue.find([record.job for record in settled])
+        found = await self.queue.find([(record.job, record.pool) for record in settled])
         alive = {worker.worker_id for worker in await self.queue.workers()}
         missing = {record.job_id for record in settled if not found[record.job_id].queued and not found[record.job_id].leased}
         # an end that waits in the stream explains why a job has left its queue
@@ -141,8 +163,13 @@ class Dispatcher:
         logger.warning("redis lost the job", extra={"job_id": record.job_id})
 
 
-def _live(workers: list[WorkerStatus], base: str, lane: Lane) -> int:
-    return sum(1 for worker in workers if worker.base == base and lane in worker.lanes and worker.state is WorkerState.READY)
+def _newest_with_room(versions: list[int], handed: dict[int, int]) -> int:
+    """The newest contract version that some worker with nothing more to do than one job speaks; 1 at least."""
+    for version in sorted(set(versions), reverse=True):
+        speakers = sum(1 for spoken in versions if spoken >= version)
+        if sum(jobs for needed, jobs in handed.items() if needed >= version) <= speakers:
+            return version
+    return 1
 
 
 def _orphaned(record: JobRecord, found: Whereabouts, alive: set[str]) -> bool:

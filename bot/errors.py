@@ -52,6 +52,7 @@ class RefusalCode(StrEnum):
     # surroundings
     NOT_IN_GUILD = "not_in_guild"  # the command only makes sense in a server; -
     CHANNEL_FORBIDDEN = "channel_forbidden"  # missing: list[str] of permission names
+    NOBODY_SERVES = "nobody_serves"  # lack: Lack of bot.services.fleet, lane
     QUEUE_UNAVAILABLE = "queue_unavailable"  # Redis does not answer; -
     STORE_UNAVAILABLE = "store_unavailable"  # the object store does not answer; -
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -28,7 +29,8 @@ from bot.errors import Refusal, RefusalCode
 from engine.contracts import wire
 from engine.contracts.events import Progress
 from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
-from engine.contracts.status import WorkerStatus
+from engine.contracts.status import SHARED, WorkerStatus
+from engine.contracts.versions import encode, version_needed
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +119,11 @@ class JobQueue:
             await self.ping()
             await asyncio.sleep(PING_INTERVAL_S)
 
-    async def enqueue(self, job: TrainLora | GenerateVideo, *, lowest_attempt: int = 1) -> bool:
+    def name_of(self, job: TrainLora | GenerateVideo, pool: str) -> str:
+        """The arq queue a job belongs into."""
+        return self.keys.queue(job.base, lane_of(job), pool, version_needed(job))
+
+    async def enqueue(self, job: TrainLora | GenerateVideo, pool: str = SHARED, *, lowest_attempt: int = 1) -> bool:
         """Hand a job to arq and look whether it arrived: arq's own answer is ambiguous when a connection breaks.
 
         Returns:
@@ -127,38 +133,38 @@ class JobQueue:
         with _translated():
             accepted = await self.redis.enqueue_job(
                 wire.TASK,
-                job.model_dump(mode="json"),
+                encode(job),
                 _job_id=job.job_id,
-                _queue_name=self.keys.queue(job.base, lane_of(job)),
+                _queue_name=self.name_of(job, pool),
                 _expires=wire.JOB_EXPIRES_S,
                 _job_try=lowest_attempt if lowest_attempt > 1 else None,
             )
-        return accepted is not None or (await self.find([job]))[job.job_id].queued
+        return accepted is not None or (await self.find([(job, pool)]))[job.job_id].queued
 
     async def forget(self, job_id: str) -> None:
         """Remove what keeps arq from taking a lost job again."""
         with _translated():
             await self.redis.delete(job_key_prefix + job_id, result_key_prefix + job_id)
 
-    async def find(self, jobs: Sequence[TrainLora | GenerateVideo]) -> dict[str, Whereabouts]:
-        """Look for jobs in their queues."""
+    async def find(self, jobs: Sequence[tuple[TrainLora | GenerateVideo, str]]) -> dict[str, Whereabouts]:
+        """Look for jobs, given with their pools, in their queues."""
         if not jobs:
             return {}
         with _translated():
             async with self.redis.pipeline(transaction=False) as pipe:
-                for job in jobs:
-                    pipe.zscore(self.keys.queue(job.base, lane_of(job)), job.job_id)
+                for job, pool in jobs:
+                    pipe.zscore(self.name_of(job, pool), job.job_id)
                     pipe.exists(in_progress_key_prefix + job.job_id)
                 answers = await pipe.execute()
         scores, leases = answers[::2], answers[1::2]
         return {
             job.job_id: Whereabouts(queued=score is not None, leased=bool(lease))
-            for job, score, lease in zip(jobs, scores, leases, strict=True)
+            for (job, _), score, lease in zip(jobs, scores, leases, strict=True)
         }
 
-    async def withdraw(self, job: TrainLora | GenerateVideo) -> bool:
+    async def withdraw(self, job: TrainLora | GenerateVideo, pool: str = SHARED) -> bool:
         """Take a job that no worker holds out of its queue. False: a worker holds it, or it is not there (any more)."""
-        queue, job_id = self.keys.queue(job.base, lane_of(job)), job.job_id
+        queue, job_id = self.name_of(job, pool), job.job_id
         keys = [in_progress_key_prefix + job_id, queue, job_key_prefix + job_id, self.keys.tries(job_id)]
         with _translated():
             async with asyncio.timeout(QUICK_S):
@@ -259,7 +265,9 @@ def _translated() -> Iterator[None]:
 
 def _worker(data: bytes) -> WorkerStatus | None:
     try:
-        return WorkerStatus.model_validate_json(data)
-    except ValidationError:
+        announced = json.loads(data)
+        # a newer worker says more than we know; what we know is enough to give it work
+        return WorkerStatus.model_validate({name: announced[name] for name in WorkerStatus.model_fields if name in announced})
+    except (ValueError, TypeError):  # pydantic's and json's errors are ValueErrors
         logger.warning("a worker announces something this bot cannot read; is it newer?")
         return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
@@ -32,10 +35,16 @@ STOP_CHILD_S = 10.0
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker until SIGTERM or SIGINT. Exit codes: 0 stopped when asked, 2 wrong settings or surroundings, 1 anything else."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="A GPU worker of Callsheet; settings come from the environment.")
+    parser.add_argument(
+        "--serve", action="append", metavar="POOL", help="whose work to take, the preferred first: shared (default), or guild:SERVER_ID"
+    )
+    options = parser.parse_args(arguments)
+    given: dict[str, Any] = {"serve": tuple(options.serve)} if options.serve else {}
     try:
-        settings = WorkerSettings()  # type: ignore[call-arg] # the environment has them
+        settings = WorkerSettings(**given)
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
@@ -89,7 +98,7 @@ async def serve(settings: WorkerSettings) -> None:
         lanes = [
             GpuWorker(
                 lane=lane,
-                queues=[keys.queue(settings.base, lane)],
+                queues=keys.queues(settings.base, lane, settings.serve),
                 book=book,
                 task=tasks.run,
                 unreadable=tasks.unreadable,
@@ -99,7 +108,7 @@ async def serve(settings: WorkerSettings) -> None:
             )
             for lane in settings.lanes
         ]
-        heartbeat = Heartbeat(book=book, base=settings.base, runner=runner, lanes=lanes, draining=stop.is_set, every_s=settings.announce_s)
+        heartbeat = Heartbeat(book=book, base=settings.base, serves=settings.serve, runner=runner, lanes=lanes, draining=stop.is_set, every_s=settings.announce_s)
 
         child = asyncio.create_task(runner.run(), name="child")
         stopped = asyncio.create_task(stop.wait(), name="stop")

@@ -28,6 +28,7 @@ from engine.errors import EngineError, JobCancelledError
 from engine.model.adapters import LoadedUse, file_sha256
 from engine.model.bases import get_base
 from engine.model.loader import ResidentBase, load_base
+from engine.model.memory import device_memory
 from engine.ports import NullMetrics
 from engine.sample.credentials import Credentials, load_credentials
 from engine.sample.generate import RenderedClip, generate
@@ -66,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     except (EngineError, OSError, RuntimeError) as error:
         link.send(pipe.StartFailed(code=code_of(error), detail=describe(error)))
         return 3
-    link.send(pipe.Ready(base=args.base, device=str(resident.device), loading_s=round(time.monotonic() - began, 3)))
+    loading_s = round(time.monotonic() - began, 3)
+    memory_bytes = device_memory(resident.device).total or None
+    link.send(pipe.Ready(base=args.base, device=str(resident.device), loading_s=loading_s, memory_bytes=memory_bytes))
     Child(resident, link, credentials).serve()
     return 0
 

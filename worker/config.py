@@ -11,9 +11,11 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine.contracts.status import Lane
+from engine.contracts.status import SHARED, Lane
 
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+Pool = Annotated[str, StringConstraints(pattern=r"^(shared|guild:[0-9]{1,20})$")]
 
 
 def _default_worker_id() -> str:
@@ -38,6 +40,11 @@ class WorkerSettings(BaseSettings):
     base: str = Field(default="tiny", description="Base model this worker keeps in GPU memory.")
     device: str = Field(default="auto", description="Torch device of the GPU child: auto, cpu, cuda, cuda:1.")
     lanes: tuple[Lane, ...] = Field(default=tuple(Lane), min_length=1, description='Work this worker takes, as JSON: ["train", "render"].')
+    serve: tuple[Pool, ...] = Field(
+        default=(SHARED,),
+        min_length=1,
+        description='Whose work it takes, the preferred first, as JSON: ["guild:123", "shared"]; the same as --serve.',
+    )
     worker_id: WorkerId = Field(
         default_factory=_default_worker_id,
         description="Name of this worker, unique among all workers and the same after a restart; the host name when not given.",
@@ -89,12 +96,12 @@ class WorkerSettings(BaseSettings):
     )
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
 
-    @field_validator("lanes")
+    @field_validator("lanes", "serve")
     @classmethod
-    def _lanes_are_distinct(cls, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
-        if len(set(lanes)) != len(lanes):
-            raise ValueError("name each lane once")
-        return lanes
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("name each one once")
+        return names
 
     @property
     def beat_s(self) -> float:

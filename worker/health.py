@@ -31,10 +31,19 @@ class Heartbeat:
     """Announces one worker process every `every_s`, and takes the announcement back on a clean exit."""
 
     def __init__(
-        self, *, book: LeaseBook, base: str, runner: Runner, lanes: Sequence[GpuWorker], draining: Callable[[], bool], every_s: float
+        self,
+        *,
+        book: LeaseBook,
+        base: str,
+        serves: tuple[str, ...],
+        runner: Runner,
+        lanes: Sequence[GpuWorker],
+        draining: Callable[[], bool],
+        every_s: float,
     ) -> None:
         self._book = book
         self._base = base
+        self._serves = serves
         self._runner = runner
         self._lanes = tuple(lanes)
         self._draining = draining
@@ -58,6 +67,8 @@ class Heartbeat:
             contract_version=wire.CONTRACT_VERSION,
             device=self._runner.device,
             started_at=self._started_at,
+            serves=self._serves,
+            memory_bytes=self._runner.memory_bytes,
         )
 
     async def check_id_is_free(self) -> None:

@@ -73,6 +73,7 @@ class Ready(Contract):
     base: str
     device: str
     loading_s: float
+    memory_bytes: int | None = None  # of the device; None on the CPU
 
 
 class StartFailed(Contract):

@@ -104,6 +104,7 @@ class Runner:
         self._failed_starts = 0
         self._deadlines: set[asyncio.Task[None]] = set()
         self.device = config.device
+        self.memory_bytes: int | None = None
         self.restarts = 0
         self.changed = asyncio.Event()
         """Set on every change of `state`; whoever waits clears it first."""
@@ -268,7 +269,7 @@ class Runner:
     def _deliver(self, child: _Child, message: pipe.Ready | pipe.StartFailed | pipe.JobMessage) -> None:
         match message:
             case pipe.Ready():
-                self.device = message.device
+                self.device, self.memory_bytes = message.device, message.memory_bytes
                 child.ready.set()
                 self.changed.set()
                 logger.info("GPU child ready: %s on %s after %.1f s", message.base, message.device, message.loading_s)

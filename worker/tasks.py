@@ -33,6 +33,8 @@ from worker.runner import Runner, Work
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_DELAY_S = 300.0
+NEWER_WORKER_S = 2.0
+"""Time a job that we are too old for is left to others before anybody looks at it again."""
 _JOB_ID = TypeAdapter[str](JobId)
 
 
@@ -103,7 +105,12 @@ class Tasks:
         try:
             job = JOB_ADAPTER.validate_python(payload)
         except ValidationError as error:
-            return reporter.failed(FailureCode.INTERNAL, f"not a job of this contract version: {error}", 0)
+            if await self._cancel_requested(lease):
+                return reporter.cancelled(0)
+            if _from_the_future(error):
+                logger.warning("the job needs a newer worker: %s", error, extra={"job_id": lease.job_id})
+                return reporter.released(counted=False, delay_s=NEWER_WORKER_S)
+            return reporter.failed(FailureCode.INTERNAL, f"not a job: {error}", 0)
         if job.job_id != lease.job_id:
             return reporter.failed(FailureCode.INTERNAL, f"job {job.job_id} came under the id {lease.job_id}", 0)
         if job.base != settings.base:
@@ -153,7 +160,9 @@ class Tasks:
         await self._check_lease(this.lease)
         result = LoraTrained(
             lora_id=job.lora_id,
-            file=await store.put_file(objects.lora_key(job.lora_id, job.job_id), made.lora, "application/x-safetensors"),
+            file=await store.put_file(
+                objects.lora_key(job.lora_id, job.job_id, this.lease.attempt), made.lora, "application/x-safetensors"
+            ),
             manifest=made.manifest,
             preview=await self._put_artifact(this, made.preview, "preview.mp4", "video/mp4"),
             poster=await self._put_artifact(this, made.poster, "poster.png", "image/png"),
@@ -255,7 +264,7 @@ class Tasks:
             path.unlink(missing_ok=True)
 
     async def _check_lease(self, lease: Lease) -> None:
-        """Right before results are written under keys that all tries share."""
+        """Right before results are uploaded: what another worker has taken over is not worth the traffic."""
         if not await patiently(lambda: self.book.beat(lease), "a job's results"):
             raise LeaseLostError(lease.job_id)
 
@@ -287,6 +296,11 @@ class Tasks:
             yield
         finally:
             await stop_tasks(*watchers)
+
+
+def _from_the_future(error: ValidationError) -> bool:
+    """True for a message that a later version of the contracts may well understand: unknown keys, kinds, versions or choices."""
+    return all(problem["type"] in ("extra_forbidden", "union_tag_invalid", "literal_error", "enum") for problem in error.errors())
 
 
 @dataclass

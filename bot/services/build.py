@@ -11,6 +11,7 @@ from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
 from bot.services.jobs import Jobs
+from bot.services.line import Line
 from bot.services.links import LinkSigner
 from bot.services.loras import Loras
 from bot.services.outcomes import Outcomes
@@ -46,6 +47,7 @@ def build_services(
         uploads=uploads,
         outcomes=outcomes,
         overview=Overview(queue, estimates),
+        line=Line(settings, estimates, clock),
     )
     return Services(
         settings=settings,

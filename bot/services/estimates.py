@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from bot.clock import Clock
@@ -9,12 +10,13 @@ from bot.storage import jobs as table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord
 from engine.contracts.events import Progress
-from engine.contracts.status import JobStatus, Lane
+from engine.contracts.status import SHARED, JobStatus, Lane
 
 _FIRST_GUESS_S: dict[tuple[str, Lane], float] = {
     ("tiny", Lane.TRAIN): 0.5,
     ("tiny", Lane.RENDER): 3.0,
 }
+PACE_KEPT_S = 2.0
 _UNKNOWN_S = 15.0  # seconds per unit of a large base on a current GPU
 
 
@@ -33,13 +35,23 @@ class Estimates:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._paces: dict[tuple[str, Lane], tuple[float, float]] = {}  # -> monotonic time until which it is kept, seconds per unit
 
-    async def pace(self, base: str, lane: Lane, workers: int) -> LanePace:
-        """The lane now, served by `workers`."""
-        measured = await table.seconds_per_unit(self._database.reader, base, lane)
-        per_unit = measured if measured is not None else _FIRST_GUESS_S.get((base, lane), _UNKNOWN_S)
+    async def seconds_per_unit(self, base: str, lane: Lane) -> float:
+        """Measured pace of a lane; looked up again after `PACE_KEPT_S`."""
+        kept = self._paces.get((base, lane))
+        now = time.monotonic()
+        if kept is None or kept[0] < now:
+            measured = await table.seconds_per_unit(self._database.reader, base, lane)
+            kept = now + PACE_KEPT_S, measured if measured is not None else _FIRST_GUESS_S.get((base, lane), _UNKNOWN_S)
+            self._paces[base, lane] = kept
+        return kept[1]
+
+    async def pace(self, base: str, lane: Lane, workers: int, pool: str = SHARED) -> LanePace:
+        """The lane of a pool now, served by `workers`."""
+        per_unit = await self.seconds_per_unit(base, lane)
         now = self._clock()
-        running = await table.running(self._database.reader, base, lane)
+        running = await table.running(self._database.reader, base, lane, pool)
         rest_s = sum(max(0.0, began + units * per_unit - now) for units, began in running)
         return LanePace(per_unit, rest_s, workers)
 

@@ -15,7 +15,9 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.queue import JobQueue, QueueUnavailableError
+from bot.services import fleet
 from bot.services.datasets import Datasets, check_startable
+from bot.services.line import Line
 from bot.services.loras import Loras, parse_stack
 from bot.services.outcomes import Outcomes
 from bot.services.overview import JobView, Overview
@@ -32,10 +34,11 @@ from bot.storage.database import Database
 from bot.storage.jobs import JobRecord, NewJob
 from bot.storage.loras import LoraRecord, LoraState
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import MAX_SEED, DatasetItem, GenerateVideo, TrainLora
+from engine.contracts.jobs import MAX_SEED, DatasetItem, GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus
+from engine.contracts.versions import version_needed
 from engine.errors import StoreError
 from engine.store import ObjectStore
 
@@ -89,6 +92,7 @@ class Jobs:
     uploads: Uploads
     outcomes: Outcomes
     overview: Overview
+    line: Line
 
     async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:
         """Check everything, then reserve units and insert the row in one transaction.
@@ -213,7 +217,7 @@ class Jobs:
             if record.status is JobStatus.QUEUED:
                 await self.outcomes.cancel(tx, record, record.steps_done)
         try:
-            withdrawn = await self.queue.withdraw(record.job)
+            withdrawn = await self.queue.withdraw(record.job, record.pool)
             await self.queue.request_cancel(job_id)
         except QueueUnavailableError as error:
             logger.warning("cancel request kept until redis answers: %s", error, extra={"job_id": job_id})
@@ -290,6 +294,20 @@ class Jobs:
         if (open_jobs := await table.count_open(tx, actor.user_id)) >= limit:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
         await self.quotas.reserve(tx, actor, job.job_id, units)
+        route = await self.line.route(tx, job, place.guild_id)
+        fleet.refuse_hopeless(self.queue.seen_workers, job, route.pool)
+        plan = await self.plans.plan_of(place.guild_id, actor.user_id, tx)
+        there = await self.line.place(
+            tx,
+            base=job.base,
+            lane=lane_of(job),
+            pool=route.pool,
+            owner_id=actor.user_id,
+            guild_id=place.guild_id,
+            units=units,
+            plan=plan,
+            now=now,
+        )
         new = NewJob(
             job=job,
             owner_id=actor.user_id,
@@ -299,6 +317,13 @@ class Jobs:
             interaction_id=interaction_id,
             units=units,
             created_at=now,
+            plan=plan,
+            pool=route.pool,
+            turn=there.turn,
+            fair_due=there.due,
+            fair_start=there.order,
+            contract_version=version_needed(job),
+            spill_at=route.spill_at,
         )
         await table.insert(tx, new)
         await cards_table.insert(tx, job.job_id, nonce_for(job.job_id, "card"))

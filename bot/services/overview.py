@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.queue import JobQueue, QueueUnavailableError
+from bot.services import fleet
 from bot.services.estimates import Estimates
 from bot.storage.jobs import JobRecord
 from engine.contracts.events import Progress
-from engine.contracts.status import JobStatus, Lane, WorkerState
+from engine.contracts.status import JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +41,13 @@ class Overview:
         """Several jobs, with one question to Redis."""
         progress = await self._progress([record.job_id for record in records if record.status is JobStatus.RUNNING])
         paces = {
-            (base, lane): await self.estimates.pace(base, lane, self._live_lanes(base, lane))
-            for base, lane in {(record.base, record.lane) for record in records if not record.status.terminal}
+            key: await self.estimates.pace(key[0], key[1], fleet.live(self.queue.seen_workers, *key), key[2])
+            for key in {(record.base, record.lane, record.pool) for record in records if not record.status.terminal}
         }
         views = []
         for record in records:
             seen = progress.get(record.job_id)
-            pace = paces.get((record.base, record.lane))
+            pace = paces.get((record.base, record.lane, record.pool))
             position, eta = (None, None) if pace is None else await self.estimates.place(record, pace, seen)
             views.append(JobView(record, position, eta, seen))
         return views
@@ -59,8 +60,3 @@ class Overview:
         except QueueUnavailableError as error:
             logger.info("no progress to show: %s", error)
             return {}
-
-    def _live_lanes(self, base: str, lane: Lane) -> int:
-        return sum(
-            1 for worker in self.queue.seen_workers if worker.base == base and lane in worker.lanes and worker.state is WorkerState.READY
-        )

@@ -14,7 +14,7 @@ from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
 from engine.contracts.results import JobResult, LoraTrained, VideoRendered
-from engine.contracts.status import JobStatus, Lane
+from engine.contracts.status import SHARED, JobStatus, Lane
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class JobRecord:
     posted_channel_id: int | None  # where the result's message is: the job's channel, its parent, or a direct message
     posted_message_id: int | None  # the result's message
     deleted: bool  # the owner deleted the result
+    plan: str = "free"  # of the owner, there and then
+    pool: str = SHARED  # workers that may run it
+    fair_start: float = 0.0  # place in the order of its lane, see `bot.services.scheduling`
 
 
 @dataclass(frozen=True)
@@ -63,30 +66,60 @@ class NewJob:
     interaction_id: int
     units: int
     created_at: float
+    plan: str = "free"
+    pool: str = SHARED
+    turn: int = 0
+    fair_due: float = 0.0
+    fair_start: float = 0.0
+    contract_version: int = 1
+    spill_at: float | None = None
 
 
 async def insert(tx: Connection, new: NewJob) -> None:
-    """Insert a queued job with its place in the fair order of its lane.
-
-    Start-time fair queueing (Goyal, Vin, Cheng 1996): a job starts, in virtual time, when its owner's previous one ends, but not before
-    the lane's present; so whoever has 200 jobs waiting shares evenly with whoever brings the first.
-    """
+    """Insert a queued job at its place in the order of its lane."""
     job, lane = new.job, lane_of(new.job)
-    start = await _number(
-        tx,
-        """SELECT max(
-            coalesce((SELECT virtual_time FROM lane_clocks WHERE base = :base AND lane = :lane), 0),
-            coalesce((SELECT max(fair_finish) FROM jobs WHERE owner_id = :owner AND base = :base AND lane = :lane), 0))""",
-        {"base": job.base, "lane": lane, "owner": new.owner_id},
-    )
+    await tx.execute("INSERT INTO lanes (base, lane, pool) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (job.base, lane, new.pool))
     await tx.execute(
         """INSERT INTO jobs (job_id, kind, lane, base, status, request, owner_id, owner_name, guild_id, channel_id, interaction_id,
-            units, fair_start, fair_finish, created_at) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            units, plan, pool, turn, fair_start, fair_due, contract_version, spill_at, created_at)
+        VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(job.job_id, job.kind, lane, job.base, job.model_dump_json(), new.owner_id, new.owner_name, new.guild_id, new.channel_id),
-            *(new.interaction_id, new.units, start, start + max(1, new.units), new.created_at),
+            *(new.interaction_id, new.units, new.plan, new.pool, new.turn, new.fair_start, new.fair_due),
+            *(new.contract_version, new.spill_at, new.created_at),
         ),
     )
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What waits in a lane when a job is submitted to it."""
+
+    ahead_s: float  # how far the lane's clock is before real time
+    owner_due: float | None  # latest due time among the owner's waiting jobs
+    owner_waiting: int
+    server_waiting: int  # the server's waiting jobs whose `turn` is not greater than `owner_waiting`, counted up to a limit
+
+
+async def neighbourhood(
+    db: Connection, *, base: str, lane: Lane, pool: str, owner_id: int, guild_id: int | None, count_to: int
+) -> Neighbourhood:
+    """Facts for the place of a new job; the server's jobs are counted up to `count_to`."""
+    where = {"base": base, "lane": lane, "pool": pool, "owner": owner_id, "guild": guild_id, "limit": count_to}
+    rows = await db.execute_fetchall(
+        """SELECT (SELECT ahead_s FROM lanes WHERE base = :base AND lane = :lane AND pool = :pool) AS ahead_s,
+            max(fair_due) AS due, count(*) AS waiting FROM jobs
+        WHERE owner_id = :owner AND finished_at IS NULL AND base = :base AND lane = :lane AND pool = :pool AND status = 'queued'""",
+        where,
+    )
+    own = next(iter(rows))
+    of_server = await _number(
+        db,
+        """SELECT count(*) FROM (SELECT 1 FROM jobs WHERE guild_id = :guild AND base = :base AND lane = :lane AND pool = :pool
+            AND status = 'queued' AND turn <= :turn LIMIT :limit)""",
+        where | {"turn": own["waiting"]},
+    )
+    return Neighbourhood(own["ahead_s"] or 0.0, own["due"], own["waiting"], int(of_server))
 
 
 async def get(db: Connection, job_id: str) -> JobRecord | None:
@@ -125,29 +158,55 @@ async def open_jobs(db: Connection, *statuses: JobStatus) -> list[JobRecord]:
     return await _many(db, f"SELECT * FROM jobs WHERE finished_at IS NULL AND status IN ({marks}) ORDER BY job_id", statuses)  # noqa: S608
 
 
-async def waiting(db: Connection, base: str, lane: Lane, limit: int) -> list[JobRecord]:
-    """Queued jobs of a lane in the order they will be handed out."""
-    sql = "SELECT * FROM jobs WHERE base = ? AND lane = ? AND status = 'queued' ORDER BY fair_start, job_id LIMIT ?"
-    return await _many(db, sql, (base, lane, limit))
+async def waiting(db: Connection, base: str, lane: Lane, pool: str, limit: int, up_to_version: int) -> list[JobRecord]:
+    """Queued jobs of a lane in the order they will be handed out, without those that need a later contract version."""
+    sql = """SELECT * FROM jobs WHERE base = ? AND lane = ? AND pool = ? AND status = 'queued' AND contract_version <= ?
+        ORDER BY fair_start, job_id LIMIT ?"""
+    return await _many(db, sql, (base, lane, pool, up_to_version, limit))
 
 
-async def waiting_lanes(db: Connection) -> list[tuple[str, Lane]]:
-    """Every (base, lane) that has queued jobs."""
-    rows = await db.execute_fetchall("SELECT DISTINCT base, lane FROM jobs WHERE finished_at IS NULL AND status = 'queued'")
-    return [(row["base"], Lane(row["lane"])) for row in rows]
+async def waiting_lanes(db: Connection) -> list[tuple[str, Lane, str]]:
+    """Every (base, lane, pool) that has queued jobs."""
+    rows = await db.execute_fetchall(
+        """SELECT base, lane, pool FROM lanes WHERE EXISTS (SELECT 1 FROM jobs WHERE jobs.base = lanes.base AND jobs.lane = lanes.lane
+            AND jobs.pool = lanes.pool AND status = 'queued')"""
+    )
+    return [(row["base"], Lane(row["lane"]), row["pool"]) for row in rows]
 
 
-async def count_handed_out(db: Connection, base: str, lane: Lane) -> int:
-    """Jobs of a lane that arq has: dispatched or running."""
-    sql = "SELECT count(*) FROM jobs WHERE base = ? AND lane = ? AND status IN ('dispatched', 'running')"
-    return int(await _number(db, sql, (base, lane)))
+async def handed_out(db: Connection, base: str, lane: Lane, pool: str) -> dict[int, int]:
+    """Jobs of a lane that arq has (dispatched or running): contract version they need -> how many."""
+    rows = await db.execute_fetchall(
+        """SELECT contract_version, count(*) AS jobs FROM jobs
+        WHERE base = ? AND lane = ? AND pool = ? AND status IN ('dispatched', 'running') GROUP BY contract_version""",
+        (base, lane, pool),
+    )
+    return {row["contract_version"]: row["jobs"] for row in rows}
+
+
+async def due_to_spill(db: Connection, now: float, limit: int) -> list[JobRecord]:
+    """Queued jobs that have waited long enough for their server's own workers."""
+    return await _many(
+        db, "SELECT * FROM jobs WHERE status = 'queued' AND spill_at IS NOT NULL AND spill_at <= ? ORDER BY spill_at LIMIT ?", (now, limit)
+    )
+
+
+async def move_pool(tx: Connection, job_id: str, pool: str, fair_start: float, fair_due: float, turn: int) -> None:
+    """Let a job wait in another pool, at a place of its own there."""
+    await tx.execute(
+        """INSERT INTO lanes (base, lane, pool) SELECT base, lane, ? FROM jobs WHERE job_id = ? ON CONFLICT DO NOTHING""", (pool, job_id)
+    )
+    await tx.execute(
+        """UPDATE jobs SET pool = ?, fair_start = ?, fair_due = ?, turn = ?, spill_at = NULL WHERE job_id = ? AND status = 'queued'""",
+        (pool, fair_start, fair_due, turn, job_id),
+    )
 
 
 async def ahead_of(db: Connection, job_id: str) -> tuple[int, int]:
     """How many jobs go before a queued or dispatched one in its lane, and the units they cost."""
     rows = await db.execute_fetchall(
         """SELECT count(*) AS jobs, coalesce(sum(other.units), 0) AS units
-        FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane
+        FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane AND other.pool = mine.pool
         WHERE mine.job_id = ? AND (
             other.status = 'dispatched' AND (mine.status = 'queued' OR (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))
             OR other.status = 'queued' AND mine.status = 'queued' AND (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))""",
@@ -157,10 +216,12 @@ async def ahead_of(db: Connection, job_id: str) -> tuple[int, int]:
     return row["jobs"], row["units"]
 
 
-async def running(db: Connection, base: str, lane: Lane) -> list[tuple[int, float]]:
+async def running(db: Connection, base: str, lane: Lane, pool: str) -> list[tuple[int, float]]:
     """Units and start of the jobs that run in a lane."""
     rows = await db.execute_fetchall(
-        "SELECT units, coalesce(started_at, created_at) AS began FROM jobs WHERE base = ? AND lane = ? AND status = 'running'", (base, lane)
+        """SELECT units, coalesce(started_at, created_at) AS began FROM jobs
+        WHERE base = ? AND lane = ? AND pool = ? AND status = 'running'""",
+        (base, lane, pool),
     )
     return [(row["units"], row["began"]) for row in rows]
 
@@ -178,13 +239,13 @@ async def seconds_per_unit(db: Connection, base: str, lane: Lane, last: int = 20
 
 
 async def mark_dispatched(tx: Connection, job_id: str, now: float) -> bool:
-    """`queued -> dispatched`, and the lane's virtual time moves on to this job. False when the job is no longer queued."""
+    """`queued -> dispatched`; a job that was not due yet moves the lane's clock ahead. False when the job is no longer queued."""
     if not await _move(tx, job_id, JobStatus.DISPATCHED, "dispatched_at = ?", (now,)):
         return False
     await tx.execute(
-        """INSERT INTO lane_clocks (base, lane, virtual_time) SELECT base, lane, fair_start FROM jobs WHERE job_id = ?
-        ON CONFLICT (base, lane) DO UPDATE SET virtual_time = max(virtual_time, excluded.virtual_time)""",
-        (job_id,),
+        """UPDATE lanes SET ahead_s = max(lanes.ahead_s, jobs.fair_due - ?) FROM jobs
+        WHERE job_id = ? AND lanes.base = jobs.base AND lanes.lane = jobs.lane AND lanes.pool = jobs.pool""",
+        (now, job_id),
     )
     return True
 
@@ -248,12 +309,11 @@ class Ending:
 
 
 async def finish(tx: Connection, job_id: str, ending: Ending) -> bool:
-    """Move to a terminal status; False when the job had ended before. Work that never began leaves no trace in the fair order."""
+    """Move to a terminal status; False when the job had ended before."""
     return await _move(
         tx,
         job_id,
         ending.status,
-        "fair_finish = CASE WHEN dispatched_at IS NULL THEN fair_start ELSE fair_finish END, "
         "units_charged = ?, finished_at = ?, steps_done = coalesce(?, steps_done), result = ?, failure = ?, failure_detail = ?",
         (
             *(ending.units_charged, ending.finished_at, ending.steps_done),
@@ -332,6 +392,9 @@ def _record(row: Row) -> JobRecord:
         posted_channel_id=row["posted_channel_id"],
         posted_message_id=row["posted_message_id"],
         deleted=bool(row["deleted"]),
+        plan=row["plan"],
+        pool=row["pool"],
+        fair_start=row["fair_start"],
     )
 
 

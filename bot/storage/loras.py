@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -74,6 +75,15 @@ async def get(db: Connection, lora_id: str) -> LoraRecord | None:
     """One LoRA."""
     rows = await db.execute_fetchall("SELECT * FROM loras WHERE lora_id = ?", (lora_id,))
     return next(map(_record, rows), None)
+
+
+async def guilds_of(db: Connection, lora_ids: Sequence[str]) -> list[int]:
+    """The servers that some of these LoRAs were trained in."""
+    rows = await db.execute_fetchall(
+        "SELECT DISTINCT guild_id FROM loras WHERE guild_id IS NOT NULL AND lora_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(lora_ids)),),
+    )
+    return [row["guild_id"] for row in rows]
 
 
 async def visible(db: Connection, owner_id: int, guild_id: int | None) -> list[LoraRecord]:

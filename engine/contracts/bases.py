@@ -10,6 +10,7 @@ from engine.contracts.geometry import Geometry, GeometryRule
 from engine.contracts.jobs import GenerateVideo
 from engine.contracts.lora import LoraKind
 from engine.contracts.model import Contract
+from engine.contracts.status import Lane
 
 
 class TrainingDefaults(Contract):
@@ -48,6 +49,7 @@ class BaseProfile(Contract):
     fast_steps: int | None = None  # of `Quality.FAST`; None: both qualities are the same
     second_stage_steps: int = 3  # of an upscale
     stack_weights: Mapping[LoraKind, float] = {}  # what a LoRA counts beside others when nobody says; 1.0 for kinds not named
+    memory_bytes: Mapping[Lane, int] = {}  # least device memory a worker needs for a lane; a lane that is not named runs anywhere
     trained_on: str | None = None  # the base whose LoRAs this one takes; None: its own. Nothing is trained on a base that names another
 
     @property
@@ -147,6 +149,8 @@ LTX_2_3 = BaseProfile(
     token_steps_per_unit=120_000,
     fast_steps=8,
     stack_weights={LoraKind.CHARACTER: 0.9, LoraKind.STYLE: 0.7, LoraKind.MOTION: 0.8, LoraKind.EFFECT: 1.0},
+    # fp8 clips peak at 24 GB (SceneWorks PR 85), int8 trainings at 31 GB (LTX-2 issue 180); less with offload, which we don't do
+    memory_bytes={Lane.RENDER: 24 * 10**9, Lane.TRAIN: 32 * 10**9},
 )
 
 LTX_2_3_FAST = LTX_2_3.model_copy(

@@ -26,9 +26,9 @@ def upload_key(user_id: int, sha256: str, media_type: str) -> str:
     return f"uploads/{user_id}/{sha256}.{extension_of(media_type)}"
 
 
-def lora_key(lora_id: str, job_id: str) -> str:
-    """The weights one training produced."""
-    return f"loras/{lora_id}/{job_id}.safetensors"
+def lora_key(lora_id: str, job_id: str, attempt: int) -> str:
+    """The weights one try of a training produced; the accepted result names the one that counts."""
+    return f"loras/{lora_id}/{job_id}-{attempt}.safetensors"
 
 
 def artifact_key(job_id: str, attempt: int, filename: str) -> str:

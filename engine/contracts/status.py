@@ -46,6 +46,15 @@ class Lane(StrEnum):
     RENDER = "render"
 
 
+SHARED = "shared"
+"""The pool of workers that serve everybody."""
+
+
+def pool_of(guild_id: int) -> str:
+    """The pool of workers that one server has for itself."""
+    return f"guild:{guild_id}"
+
+
 class WorkerState(StrEnum):
     """Health of a worker's GPU child as its parent sees it."""
 
@@ -66,3 +75,11 @@ class WorkerStatus(Contract):
     contract_version: int
     device: str
     started_at: float  # unix seconds
+    serves: tuple[str, ...] = (SHARED,)  # pools, the preferred one first
+    memory_bytes: int | None = None  # of the device; None: not known
+
+    def can_run(self, base: str, lane: Lane, pool: str = SHARED, version: int = 1, memory_bytes: int = 0) -> bool:
+        """True when the worker is of the right kind for such a job, whatever its state."""
+        return self.base == base and lane in self.lanes and pool in self.serves and self.contract_version >= version and (
+            self.memory_bytes is None or self.memory_bytes >= memory_bytes
+        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.contracts.status import Lane
+from engine.contracts.status import SHARED, Lane
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+"""What this code speaks; see `engine/contracts/versions.py`. Version 2 brought pools of workers and fields beyond version 1's."""
 TASK = "run_job"
 """The one arq function; its single argument is the job as a JSON object."""
 
@@ -31,9 +33,16 @@ class Keys:
 
     prefix: str = "callsheet"
 
-    def queue(self, base: str, lane: Lane) -> str:
-        """arq queue (a zset) of one lane of one base."""
-        return f"{self.prefix}:queue:{base}:{lane}"
+    def queue(self, base: str, lane: Lane, pool: str = SHARED, version: int = 1) -> str:
+        """arq queue (a zset) of one lane of one base: jobs for one pool of workers that need one contract version."""
+        name = f"{self.prefix}:queue:{base}:{lane}"
+        if pool != SHARED:
+            name += f":{pool}"
+        return name if version == 1 else f"{name}:v{version}"
+
+    def queues(self, base: str, lane: Lane, pools: Sequence[str], version: int = CONTRACT_VERSION) -> list[str]:
+        """What a worker looks at, in order of preference: its pools as given, jobs for newer workers first."""
+        return [self.queue(base, lane, pool, number) for pool in pools for number in range(version, 0, -1)]
 
     @property
     def events(self) -> str:

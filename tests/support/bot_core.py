@@ -32,7 +32,7 @@ from engine.contracts.failures import FailureCode
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora, lane_of
 from engine.contracts.results import LoraTrained, VideoRendered
-from engine.contracts.status import Lane, WorkerState, WorkerStatus
+from engine.contracts.status import SHARED, Lane, WorkerState, WorkerStatus
 from engine.store import ObjectStore
 from tests.support import contracts, hostile
 from tests.support.database import NOW
@@ -117,9 +117,9 @@ def actor(user_id: int = 1, *, name: str = "maker", guild_id: int | None = GUILD
     return Actor(user_id=user_id, guild_id=guild_id, display_name=name, is_admin=is_admin)
 
 
-def place() -> JobPlace:
+def place(guild_id: int = GUILD) -> JobPlace:
     """Its only channel."""
-    return JobPlace(guild_id=GUILD, channel_id=CHANNEL, max_bytes=10 * 2**20)
+    return JobPlace(guild_id=guild_id, channel_id=CHANNEL, max_bytes=10 * 2**20)
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def open_core(folder: Path, redis_url: str, **changes: Any) -> AsyncIterat
         store = ObjectStore.open(settings.object_store_url)
         signer = LinkSigner(b"secret", "http://127.0.0.1:1", settings.link_expires_s, clock)
         services = build_services(settings, database, queue, store, signer, clock)
-        dispatcher = Dispatcher(database, queue, services.jobs.outcomes, services.posts, clock, 0.01, 0.01)
+        dispatcher = Dispatcher(database, queue, services.jobs.outcomes, services.posts, services.jobs.line, clock, 0.01, 0.01)
         consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts, services.loras)
         yield Core(settings, clock, database, queue, store, services, dispatcher, consumer, folder)
 
@@ -151,21 +151,27 @@ class PlayedWorker:
     keys: wire.Keys = field(default_factory=wire.Keys)
     worker_id: str = "w1"
     base: str = "tiny"
+    lanes: tuple[Lane, ...] = tuple(Lane)
+    serves: tuple[str, ...] = (SHARED,)
+    contract_version: int = wire.CONTRACT_VERSION
+    memory_bytes: int | None = None
     seqs: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    async def announce(self, alive_s: int = 60) -> None:
-        """One heartbeat."""
+    async def announce(self, alive_s: int = 60, more: Mapping[str, Any] | None = None) -> None:
+        """One heartbeat, with `more` than our version knows."""
         status = WorkerStatus(
             worker_id=self.worker_id,
             state=WorkerState.READY,
             base=self.base,
-            lanes=tuple(Lane),
+            lanes=self.lanes,
             busy={},
-            contract_version=wire.CONTRACT_VERSION,
+            contract_version=self.contract_version,
             device="cpu",
             started_at=NOW,
+            serves=self.serves,
+            memory_bytes=self.memory_bytes,
         )
-        await self.redis.hset(self.keys.workers, self.worker_id, status.model_dump_json())
+        await self.redis.hset(self.keys.workers, self.worker_id, json.dumps(status.model_dump(mode="json") | dict(more or {})))
         await self.redis.set(self.keys.worker_alive(self.worker_id), b"1", ex=alive_s)
 
     async def vanish(self) -> None:
@@ -176,7 +182,8 @@ class PlayedWorker:
 
     async def waiting(self, lane: Lane) -> list[str]:
         """Ids in a lane's arq queue that nobody holds, in order."""
-        ids = [item.decode() for item in await self.redis.zrange(self.keys.queue(self.base, lane), 0, -1)]
+        queues = self.keys.queues(self.base, lane, self.serves, self.contract_version)
+        ids = [item.decode() for queue in queues for item in await self.redis.zrange(queue, 0, -1)]
         return [job_id for job_id in ids if not await self.redis.exists(in_progress_key_prefix + job_id)]
 
     async def claim(self, lane: Lane) -> TrainLora | GenerateVideo:
@@ -220,7 +227,8 @@ class PlayedWorker:
 
     async def _end(self, job: TrainLora | GenerateVideo, kind: type[Any], **fields: Any) -> None:
         await self.emit(kind, job.job_id, await self.attempt(job.job_id), **fields)
-        await self.redis.zrem(self.keys.queue(self.base, lane_of(job)), job.job_id)
+        for queue in self.keys.queues(self.base, lane_of(job), self.serves, self.contract_version):
+            await self.redis.zrem(queue, job.job_id)
         await self.redis.delete(job_key_prefix + job.job_id, in_progress_key_prefix + job.job_id)
         await self.redis.set(result_key_prefix + job.job_id, json.dumps({}), ex=3600)
 

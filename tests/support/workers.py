@@ -20,6 +20,7 @@ from engine.contracts import wire
 from engine.contracts.events import EVENT_ADAPTER, Event, JobCancelled, JobFailed, JobSucceeded
 from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
+from engine.contracts.versions import encode, version_needed
 from engine.store import ObjectStore
 from tests.support.valkey import Valkey
 from worker.connection import open_redis
@@ -151,9 +152,9 @@ class Studio:
         """Hand a job to arq exactly as the bot's dispatcher does."""
         await self.redis.enqueue_job(
             wire.TASK,
-            job.model_dump(mode="json"),
+            encode(job),
             _job_id=job.job_id,
-            _queue_name=KEYS.queue(job.base, lane_of(job)),
+            _queue_name=KEYS.queue(job.base, lane_of(job), version=version_needed(job)),
             _expires=wire.JOB_EXPIRES_S,
         )
         return job.job_id

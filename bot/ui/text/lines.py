@@ -124,7 +124,7 @@ def small(words: str) -> str:
 def waiting(position: int | None, eta: float | None) -> str:
     """Place in line, and when the job should be done."""
     place = "Next in line" if position == 1 else f"Position **{position}** in line" if position else "Starting"
-    return f"{place} · {ready(eta)}" if eta is not None else place
+    return f"{place} · {ready(eta)}" if eta is not None else f"{place} · no GPU worker is up right now, it begins as soon as one is"
 
 
 def ready(eta: float) -> str:

@@ -160,6 +160,18 @@ def _job_over(facts: Facts) -> str:
     return f"This job is over already ({STATUS_WORDS.get(str(facts.get('status')), 'ended')}), so there is nothing to stop; see `/jobs`."
 
 
+def _nobody_serves(facts: Facts) -> str:
+    work = "trains" if str(facts.get("lane")) == "train" else "makes clips"
+    match str(facts.get("lack")):
+        case "memory":
+            why = f"No GPU worker that is up has enough memory for this: none {work} with this model"
+        case "version":
+            why = "This asks for something new, and the GPU workers are still being updated"
+        case _:
+            why = f"No GPU worker that is up {work}"
+    return f"{why}, so nothing was started or charged; ask the bot's operator, or try again later."
+
+
 _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.NO_ATTACHMENT: lambda _: (
         f"Attach the pictures to learn from: up to ten as options, or one zip with all of them ({FORMATS})."
@@ -227,6 +239,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.NOT_OWNER: lambda _: "This belongs to somebody else; make your own with `/generate` or `/train`.",
     RefusalCode.NOT_IN_GUILD: lambda _: "This works in a server only; use it in a channel there.",
     RefusalCode.CHANNEL_FORBIDDEN: _channel_forbidden,
+    RefusalCode.NOBODY_SERVES: _nobody_serves,
     RefusalCode.QUEUE_UNAVAILABLE: lambda _: (
         "The queue is out of reach right now, so nothing was started or charged; try again in a few minutes."
     ),
