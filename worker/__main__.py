@@ -108,7 +108,15 @@ async def serve(settings: WorkerSettings) -> None:
             )
             for lane in settings.lanes
         ]
-        heartbeat = Heartbeat(book=book, base=settings.base, serves=settings.serve, runner=runner, lanes=lanes, draining=stop.is_set, every_s=settings.announce_s)
+        heartbeat = Heartbeat(
+            book=book,
+            base=settings.base,
+            serves=settings.serve,
+            runner=runner,
+            lanes=lanes,
+            draining=stop.is_set,
+            every_s=settings.announce_s,
+        )
 
         child = asyncio.create_task(runner.run(), name="child")
         stopped = asyncio.create_task(stop.wait(), name="stop")

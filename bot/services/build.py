@@ -47,6 +47,7 @@ def build_services(
         uploads=uploads,
         outcomes=outcomes,
         overview=Overview(queue, estimates),
+        plans=plans,
         line=Line(settings, estimates, clock),
     )
     return Services(

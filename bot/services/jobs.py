@@ -21,6 +21,7 @@ from bot.services.line import Line
 from bot.services.loras import Loras, parse_stack
 from bot.services.outcomes import Outcomes
 from bot.services.overview import JobView, Overview
+from bot.services.plans import Plans
 from bot.services.posts import nonce_for
 from bot.services.quotas import Quotas
 from bot.services.uploads import Uploads
@@ -92,6 +93,7 @@ class Jobs:
     uploads: Uploads
     outcomes: Outcomes
     overview: Overview
+    plans: Plans
     line: Line
 
     async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:

@@ -25,6 +25,9 @@ SERVER_TURNS = 4
 MAX_SERVER_WAITING = 100
 """Counting stops here, so that the price of a submit does not grow with the queue."""
 
+LEAST_S = 0.1
+"""A job never counts for less, however quick the measured ones were."""
+
 HEAD_START_S: Mapping[Lane, float] = {Lane.RENDER: 30 * 60.0, Lane.TRAIN: 12 * 3600.0}
 """Ageing: work of one plan that has waited this long goes before new work of the next better plan."""
 RANK: Mapping[str, int] = {"free": 0, "premium": 1, "enterprise": 2}
@@ -45,6 +48,7 @@ class Place:
 
 def place(now: float, seconds: float, lane: Lane, plan: str, neighbours: Neighbourhood) -> Place:
     """The place of a job that should run for `seconds`."""
+    seconds = max(seconds, LEAST_S)
     clock = now + neighbours.ahead_s
     due = clock + neighbours.server_waiting * SERVER_TURNS * seconds
     if neighbours.owner_due is not None:
@@ -56,9 +60,12 @@ class Waiting(Protocol):
     """A waiting job as the order sees it."""
 
     @property
-    def job(self) -> TrainLora | GenerateVideo: ...
+    def job(self) -> TrainLora | GenerateVideo:
+        """What it asks for."""
+
     @property
-    def fair_start(self) -> float: ...
+    def fair_start(self) -> float:
+        """Its place."""
 
 
 W = TypeVar("W", bound=Waiting)
@@ -74,7 +81,8 @@ def arrange(waiting: Sequence[W], loaded: frozenset[str], lane: Lane, room: int)
 
     It overtakes only jobs at most `AFFINITY_S` before it in the order, which bounds what anybody loses by it.
     """
-    left, chosen = list(waiting), []
+    left = list(waiting)
+    chosen: list[W] = []
     while left and len(chosen) < room:
         latest = left[0].fair_start + AFFINITY_S[lane]
         suited = (item for item in left if loaded and item.fair_start <= latest and stack_of(item.job) == loaded)
@@ -83,4 +91,3 @@ def arrange(waiting: Sequence[W], loaded: frozenset[str], lane: Lane, room: int)
         chosen.append(item)
         loaded = stack_of(item.job)
     return chosen
-

@@ -80,6 +80,10 @@ class WorkerStatus(Contract):
 
     def can_run(self, base: str, lane: Lane, pool: str = SHARED, version: int = 1, memory_bytes: int = 0) -> bool:
         """True when the worker is of the right kind for such a job, whatever its state."""
-        return self.base == base and lane in self.lanes and pool in self.serves and self.contract_version >= version and (
-            self.memory_bytes is None or self.memory_bytes >= memory_bytes
+        return (
+            self.base == base
+            and lane in self.lanes
+            and pool in self.serves
+            and self.contract_version >= version
+            and (self.memory_bytes is None or self.memory_bytes >= memory_bytes)
         )

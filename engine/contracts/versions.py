@@ -36,7 +36,9 @@ _KNOWN: Mapping[str, frozenset[str]] = {
 
 def encode(job: TrainLora | GenerateVideo) -> dict[str, Any]:
     """The job as JSON values, without fields that version 1 did not know and that say nothing (hold their default)."""
-    return _trimmed(job.model_dump(mode="json"), job.model_dump(mode="json", exclude_defaults=True), _known(job), "")
+    full, telling = job.model_dump(mode="json"), job.model_dump(mode="json", exclude_defaults=True)
+    trimmed: dict[str, Any] = _trimmed(full, telling, _known(job), "")
+    return trimmed
 
 
 def version_needed(job: TrainLora | GenerateVideo) -> int:
@@ -64,7 +66,7 @@ def _trimmed(full: Any, telling: Any, known: frozenset[str], path: str) -> Any:
     return {
         key: _trimmed(value, said.get(key, {}), known, f"{path}{key}.")
         for key, value in full.items()
-        if key in said or f"{path}{key}" in known or f"{path}kind" not in known and key in ("kind", "version")
+        if key in said or f"{path}{key}" in known or (f"{path}kind" not in known and key in ("kind", "version"))
     }
 
 

@@ -108,4 +108,3 @@ async def test_announcement_of_a_newer_worker_is_used_when_it_says_more_than_we_
     worker = PlayedWorker(core.queue.redis)
     await worker.announce(more={"colour": "green"})
     assert [status.worker_id for status in await core.queue.workers()] == ["w1"]
-

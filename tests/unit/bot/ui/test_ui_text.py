@@ -18,6 +18,7 @@ from engine.contracts.status import JobStatus
 from tests.support import discord_values as values
 
 FACTS: dict[RefusalCode, dict[str, object]] = {
+    RefusalCode.NOBODY_SERVES: {"lack": "memory", "lane": "train"},
     RefusalCode.NO_USABLE_MEDIA: {"verdicts": [values.verdict("a.png", MediaProblem.NOT_MEDIA)]},
     RefusalCode.ATTACHMENT_UNAVAILABLE: {"filename": "a.png"},
     RefusalCode.FILE_TOO_LARGE: {"filename": "a.mov", "size": 200 * 2**20, "limit": 100 * 2**20},

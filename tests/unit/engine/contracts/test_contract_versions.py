@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from engine.contracts import versions
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
 from engine.contracts.model import Contract
+from engine.contracts.status import SHARED, WorkerStatus
 from engine.contracts.wire import CONTRACT_VERSION
 from tests.support import contracts
 
@@ -61,9 +63,12 @@ def test_job_needs_a_current_worker_when_it_uses_a_new_field(changes: dict[str, 
     assert _NewerVideo.model_validate(payload) == job
 
 
-def test_every_first_golden_is_understood_by_every_version() -> None:
-    """The messages of version 1 stay what they are."""
+def test_first_goldens_are_understood_by_every_version() -> None:
+    """Jobs of version 1 stay what they were, and so does what its workers announce."""
+    golden = Path(__file__).parents[3] / "golden" / "contracts_v1"
     for name in ("train_lora", "generate_video"):
-        text = (Path(__file__).parents[3] / "golden" / "contracts" / f"{name}.json").read_text()
-        payload = versions.encode(JOB_ADAPTER.validate_json(text))
+        payload = json.loads((golden / f"{name}.json").read_text())
         assert versions.understands(payload, 1)
+        assert versions.version_needed(JOB_ADAPTER.validate_python(payload)) == 1
+    status = WorkerStatus.model_validate_json((golden / "worker_status.json").read_text())
+    assert (status.contract_version, status.serves, status.memory_bytes) == (1, (SHARED,), None)

@@ -127,6 +127,8 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
             contract_version=1,
             device="cpu",
             started_at=1_795_000_000.0,
+            serves=("guild:1", "shared"),
+            memory_bytes=80 * 10**9,
         ),
         TypeAdapter(WorkerStatus),
     ),
