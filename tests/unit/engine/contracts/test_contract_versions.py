@@ -48,7 +48,7 @@ def _newer(**changes: Any) -> _NewerVideo:
 
 def test_new_field_is_left_out_when_it_holds_its_default() -> None:
     """An old worker would refuse a key it does not know."""
-    assert set(versions.encode(_newer())) == set(contracts.generate_video().model_dump())
+    assert set(versions.encode(_newer())) == set(versions.encode(contracts.generate_video()))
     assert versions.version_needed(_newer()) == 1
 
 
