@@ -146,7 +146,7 @@ async def _serve(
         dispatch_interval_s=settings.dispatch_interval_s,
         reconcile_interval_s=settings.reconcile_interval_s,
     )
-    consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts, services.loras)
+    consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts)
 
     async def health() -> Mapping[str, bool]:
         return {"discord": client.is_ready(), "redis": queue.alive, "workers": bool(queue.seen_workers)}

@@ -14,15 +14,14 @@ from discord import app_commands
 
 from bot import error_handler
 from bot.commands.desk import Desk
-from bot.commands.registry import BUTTON_HANDLERS, MODERATED_VERBS, build_commands
-from bot.commands.train import add_files
+from bot.commands.registry import BUTTON_HANDLERS, FORM_HANDLERS, MODERATED_VERBS, build_commands
 from bot.commands.uploads import Downloader
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.loopback import loopback_connector
 from bot.services.app import Services
 from bot.ui import cards, text
-from bot.ui.modals import ADD_FILES_ID
+from bot.ui.modals import FORM_ID
 from bot.ui.views import BUTTONS, Press
 
 _log = logging.getLogger(__name__)
@@ -132,11 +131,12 @@ class CallsheetClient(discord.Client):
         custom_id = interaction.custom_id or ""
         try:
             if interaction.type is discord.InteractionType.modal_submit:
-                form = ADD_FILES_ID.fullmatch(custom_id)
-                if form is None:
+                form = FORM_ID.fullmatch(custom_id)
+                handler = FORM_HANDLERS.get(form["form"]) if form is not None else None
+                if form is None or handler is None:
                     await self._say_no(interaction, text.UNKNOWN_FORM)
                 else:
-                    await add_files(self.desk, interaction, form["subject"])
+                    await handler(self.desk, interaction, form["subject"])
             elif interaction.type is discord.InteractionType.component and not any(
                 button.__discord_ui_compiled_template__.fullmatch(custom_id) for button in BUTTONS
             ):

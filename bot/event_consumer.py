@@ -11,7 +11,6 @@ from aiosqlite import Connection
 from pydantic import ValidationError
 
 from bot.queue import JobQueue, QueueUnavailableError, StreamEntry
-from bot.services.loras import Loras
 from bot.services.outcomes import Outcomes
 from bot.services.posts import Posts
 from bot.storage import cursors
@@ -33,7 +32,6 @@ class EventConsumer:
     queue: JobQueue
     outcomes: Outcomes
     posts: Posts
-    loras: Loras
 
     async def run(self) -> None:
         """Consume for ever; an outage of Redis is waited out."""
@@ -64,7 +62,6 @@ class EventConsumer:
                     overruled.append(event.job_id)
             await cursors.put(tx, stream, entries[-1].entry_id)
         self.posts.announce()
-        self.loras.forget()
         for job_id in overruled:
             logger.info("a worker runs a job that is over; it is told to stop", extra={"job_id": job_id})
             await self.queue.request_cancel(job_id)

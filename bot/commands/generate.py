@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import discord
 from discord import app_commands
 
+from bot.commands.completion import complete_stack
 from bot.commands.desk import Desk, Interaction
 from bot.commands.uploads import Upload
 from bot.errors import Refusal, RefusalCode
 from bot.services.jobs import GenerationRequest
 from bot.ui import text
 from engine.contracts.jobs import MAX_SEED, GenerateVideo
-
-_log = logging.getLogger(__name__)
 
 FAMILY_LOOKBACK = 50
 
@@ -67,15 +65,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
             submitted = await desk.services.jobs.submit_generation(request)
         await desk.confirm(interaction, submitted, actor)
 
-    @generate.autocomplete("loras")
-    async def complete_loras(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
-        try:
-            found = await desk.services.loras.complete(current, desk.actor(interaction))
-        except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
-            _log.exception("autocomplete failed")
-            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN, value=current[:100] or " ")]
-        return [app_commands.Choice(name=choice.label[:100], value=choice.value) for choice in found[:25] if 0 < len(choice.value) <= 100]
-
+    complete_stack(desk, generate, "loras")
     return generate
 
 

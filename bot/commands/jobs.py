@@ -12,6 +12,8 @@ from discord import app_commands
 from bot.commands.desk import Desk, Interaction, answer
 from bot.services.jobs import JobView
 from bot.ui import cards, job_cards, text
+from bot.ui.text import library as library_words
+from engine.contracts.jobs import TrainLora
 from engine.contracts.results import VideoRendered
 
 _log = logging.getLogger(__name__)
@@ -47,9 +49,9 @@ async def cancel(desk: Desk, interaction: Interaction, job_id: str) -> None:
 
 
 async def delete(desk: Desk, interaction: Interaction, job_id: str) -> None:
-    """Button "Delete": the message goes, and with it the clip in the store; a trained LoRA stays."""
+    """Button "Delete": the message goes, and with it the clip in the store; a trained LoRA stays in the library."""
     record = (await desk.services.jobs.get(job_id)).record
-    if isinstance(record.result, VideoRendered):
+    if record.result is not None:
         await desk.services.jobs.delete_result(job_id, desk.actor(interaction))
     message = interaction.message
     if message is not None:
@@ -57,4 +59,8 @@ async def delete(desk: Desk, interaction: Interaction, job_id: str) -> None:
             await message.delete()
         except (discord.NotFound, discord.Forbidden) as error:
             _log.info("message not deleted: %s", error, extra={"job_id": job_id})
-    await answer(interaction, cards.notice(text.deleted(job_cards.title(record), kept=not isinstance(record.result, VideoRendered))))
+    if isinstance(record.job, TrainLora) and record.result is not None:
+        lora = await desk.services.loras.of_training(record.job.lora_id)
+        await answer(interaction, cards.notice(library_words.message_gone(lora.name if lora is not None else record.job.name)))
+    else:
+        await answer(interaction, cards.notice(text.deleted(job_cards.title(record), kept=record.result is None)))

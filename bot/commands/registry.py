@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands import generate, jobs, loras, quota, train
+from bot.commands import casts, generate, jobs, loras, quota, train
 from bot.commands.desk import Desk, Interaction
 
 Handler = Callable[[Desk, Interaction, str], Awaitable[None]]
@@ -20,12 +20,28 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("set", "add"): train.open_form,
     ("set", "start"): train.start,
     ("set", "discard"): train.discard,
+    ("shelf", "page"): loras.turn,
+    ("shelf", "back"): loras.turn,
+    ("shelf", "next"): loras.turn,
+    ("lora", "show"): loras.show,
+    ("lora", "edit"): loras.open_edit,
+    ("lora", "delete"): loras.delete,
+    ("lora", "erase"): loras.erase,
+    ("lora", "versions"): loras.versions,
+    ("lora", "download"): loras.download,
+    ("lora", "renew"): loras.renew,
+    ("version", "use"): loras.use_version,
+}
+
+FORM_HANDLERS: Mapping[str, Handler] = {
+    "files": train.add_files,
+    "edit": loras.edit,
 }
 
 MODERATED_VERBS = frozenset({"cancel", "delete"})
 """What somebody who manages the server may do with jobs of others there."""
 
 
-def build_commands(desk: Desk) -> list[app_commands.Command[Any, ..., Any]]:
+def build_commands(desk: Desk) -> list[app_commands.Command[Any, ..., Any] | app_commands.Group]:
     """Every slash command, bound to `desk`."""
-    return [module.build(desk) for module in (train, generate, loras, jobs, quota)]
+    return [module.build(desk) for module in (train, generate, loras, casts, jobs, quota)]

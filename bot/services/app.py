@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.services.cards import Cards
+from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.files import Files
 from bot.services.jobs import Jobs
+from bot.services.library import Library
 from bot.services.loras import Loras
 from bot.services.plans import Plans
 from bot.services.posts import Posts
@@ -36,3 +38,5 @@ class Services:
     posts: Posts
     cards: Cards
     files: Files
+    library: Library
+    casts: Casts

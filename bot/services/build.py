@@ -7,10 +7,12 @@ from bot.config import BotSettings
 from bot.queue import JobQueue
 from bot.services.app import Services
 from bot.services.cards import Cards
+from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
 from bot.services.jobs import Jobs
+from bot.services.library import Library
 from bot.services.line import Line
 from bot.services.links import LinkSigner
 from bot.services.loras import Loras
@@ -32,7 +34,7 @@ def build_services(
     quotas = Quotas(database, clock, settings.daily_units)
     estimates = Estimates(database, clock)
     uploads = Uploads(settings, database, store)
-    loras = Loras(database)
+    loras = Loras(database, settings.base)
     outcomes = Outcomes(quotas, clock)
     datasets = Datasets(settings, database, uploads, clock, quotas, estimates)
     jobs = Jobs(
@@ -50,6 +52,7 @@ def build_services(
         plans=plans,
         line=Line(settings, estimates, clock),
     )
+    files = Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder)
     return Services(
         settings=settings,
         clock=clock,
@@ -60,5 +63,7 @@ def build_services(
         plans=plans,
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
-        files=Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder),
+        files=files,
+        library=Library(database, store, loras, files, clock),
+        casts=Casts(database, loras, clock, settings.base),
     )

@@ -15,15 +15,14 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.estimates import Estimates
-from bot.services.loras import parse_name
+from bot.services.loras import first_visibility, parse_name, refuse_taken
 from bot.services.quotas import Quotas, QuotaStatus
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile
 from bot.storage import datasets as table
-from bot.storage import loras as loras_table
 from bot.storage.database import Database
 from bot.storage.datasets import DatasetRecord, DatasetState
-from bot.storage.loras import LoraState
+from bot.storage.loras import LoraRecord
 from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
 from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
@@ -137,6 +136,25 @@ class Datasets:
         await self.uploads.drop(replaced)
         return await self._report(dataset.dataset_id, owner, verdicts)
 
+    async def open_version(self, owner: Actor, lora: LoraRecord) -> DatasetReport:
+        """An empty draft that will make a new version of a LoRA of `owner`, with its name, kind and trigger."""
+        dataset = Dataset(
+            dataset_id=str(ULID()),
+            owner_id=owner.user_id,
+            guild_id=owner.guild_id,
+            name=lora.name,
+            kind=lora.kind,
+            trigger=lora.trigger,
+            state=DatasetState.DRAFT,
+            items=0,
+            job_id=None,
+            created_at=self.clock(),
+            lora_id=lora.lora_id,
+        )
+        async with self.database.transaction() as tx:
+            await table.insert(tx, dataset)
+        return await self._report(dataset.dataset_id, owner, ())
+
     async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
         """Add files to a draft. A file that is not usable gets a verdict; the others are kept.
 
@@ -208,15 +226,8 @@ class Datasets:
         return len(stale)
 
     async def refuse_taken(self, db: Connection, actor: Actor, name: str) -> None:
-        """Return when `actor` may use a name for a new LoRA.
-
-        Raises:
-            Refusal: NAME_TAKEN.
-        """
-        lora = await loras_table.named(db, name, actor.user_id, actor.guild_id)
-        if lora is not None:
-            training = lora.state is LoraState.TRAINING
-            raise Refusal(RefusalCode.NAME_TAKEN, name=name, by_self=lora.owner_id == actor.user_id, training=training)
+        """Return when `actor` may use a name for a new LoRA; see `services.loras.refuse_taken`."""
+        await refuse_taken(db, actor, name, first_visibility(actor))
 
     async def _discard(self, dataset_id: str) -> None:
         items = [item.media for item in await table.items(self.database.reader, dataset_id)]

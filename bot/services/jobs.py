@@ -18,7 +18,7 @@ from bot.queue import JobQueue, QueueUnavailableError
 from bot.services import fleet
 from bot.services.datasets import Datasets, check_startable
 from bot.services.line import Line
-from bot.services.loras import Loras, parse_stack
+from bot.services.loras import Loras, first_visibility, parse_stack
 from bot.services.outcomes import Outcomes
 from bot.services.overview import JobView, Overview
 from bot.services.plans import Plans
@@ -147,7 +147,7 @@ class Jobs:
         job = TrainLora(
             job_id=str(ULID()),
             base=profile.name,
-            lora_id=str(ULID()),
+            lora_id=dataset.lora_id or str(ULID()),
             name=dataset.name,
             lora_kind=dataset.kind,
             trigger=trigger,
@@ -167,8 +167,11 @@ class Jobs:
             check_startable(current)
             if current.items != len(items):  # pictures arrived while the button was pressed
                 raise Refusal(RefusalCode.DATASET_CLOSED, state=current.state)
-            await self.datasets.refuse_taken(tx, actor, dataset.name)
-            await loras_table.insert(tx, _reserved(job, actor, self.clock()))
+            if dataset.lora_id is None:
+                await self.datasets.refuse_taken(tx, actor, dataset.name)
+                await loras_table.insert(tx, _reserved(job, actor, self.clock()))
+            else:
+                await self.loras.refuse_gone(tx, dataset.lora_id)
             await datasets_table.mark_started(tx, dataset_id, job.job_id)
 
         units = profile.training_units(defaults, defaults.steps)
@@ -189,8 +192,7 @@ class Jobs:
         if not isinstance(old, GenerateVideo) or old.base != self.settings.base:
             raise Refusal(RefusalCode.JOB_NOT_REPEATABLE)
         # looked up again: a LoRA may be gone, or trained anew, since
-        stack = parse_stack(",".join(f"{use.name}:{use.weight:g}" for use in old.adapters))
-        adapters = await self.loras.resolve(stack, actor, old.base)
+        adapters = await self.loras.again(old.adapters, actor, old.base)
         await self.queue.require()
         changes = {
             "job_id": str(ULID()),
@@ -226,7 +228,6 @@ class Jobs:
             withdrawn = False
         if withdrawn and record.status is not JobStatus.QUEUED:
             await self._cancel_withdrawn(job_id)
-        self.loras.forget()
         return await self.get(job_id)
 
     async def _cancel_withdrawn(self, job_id: str) -> None:
@@ -235,19 +236,19 @@ class Jobs:
             await self.outcomes.cancel(tx, record, record.steps_done)
 
     async def delete_result(self, job_id: str, actor: Actor) -> JobRecord:
-        """Delete what a finished job of `actor` (or, as an admin, of their server) left; the caller deletes the message.
+        """Delete the clip of a finished job of `actor` (or, as an admin, of their server); the caller deletes the message.
 
-        A trained LoRA is no longer offered to anybody; its file stays for the jobs that already use it. Deleting twice is deleting once.
+        Of a training only the message goes: the LoRA and its pictures belong to the library. Deleting twice is deleting once.
 
         Raises:
             Refusal: NOT_OWNER, STORE_UNAVAILABLE.
         """
         record = await self._allowed(job_id, actor)
         async with self.database.transaction() as tx:
-            await table.mark_deleted(tx, job_id)
             if isinstance(record.result, LoraTrained):
-                await loras_table.mark_gone(tx, record.result.lora_id)
-        self.loras.forget()
+                await table.forget_post(tx, job_id)
+            else:
+                await table.mark_deleted(tx, job_id)
         try:
             for obj in _disposable(record):
                 await self.store.delete(obj.key)
@@ -286,7 +287,6 @@ class Jobs:
                 if also is not None:
                     await also(tx)
                 record = await self._record(job.job_id, tx)
-        self.loras.forget()
         return SubmittedJob(await self.overview.view(record), duplicate)
 
     async def _insert(
@@ -295,6 +295,8 @@ class Jobs:
         limit = self.settings.max_open_jobs
         if (open_jobs := await table.count_open(tx, actor.user_id)) >= limit:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
+        if isinstance(job, GenerateVideo):
+            await self.loras.refuse_unusable(tx, job.adapters)
         await self.quotas.reserve(tx, actor, job.job_id, units)
         route = await self.line.route(tx, job, place.guild_id)
         fleet.refuse_hopeless(self.queue.seen_workers, job, route.pool)
@@ -396,15 +398,13 @@ def _reserved(job: TrainLora, actor: Actor, now: float) -> LoraRecord:
         manifest=None,
         uses=0,
         created_at=now,
+        visibility=first_visibility(actor),
     )
 
 
 def _disposable(record: JobRecord) -> list[StoredObject]:
     match record.result:
         case VideoRendered(file=file, poster=poster):
-            found = [file, poster]
-        case LoraTrained(preview=preview, poster=poster, loss_curve=loss_curve):
-            found = [preview, poster, loss_curve]
-        case None:
-            found = []
-    return [obj for obj in found if obj is not None]
+            return [obj for obj in (file, poster) if obj is not None]
+        case _:
+            return []

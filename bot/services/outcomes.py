@@ -8,6 +8,7 @@ from bot.clock import Clock
 from bot.services.posts import PostKind, nonce_for
 from bot.services.quotas import Quotas, charge_for
 from bot.storage import jobs as jobs_table
+from bot.storage import library
 from bot.storage import loras as loras_table
 from bot.storage import outbox as outbox_table
 from bot.storage.jobs import Ending, JobRecord
@@ -80,7 +81,7 @@ class Outcomes:
         if not await self._end(tx, record, ending):
             return
         if isinstance(result, LoraTrained):
-            await loras_table.mark_ready(tx, record.job_id, result)
+            await library.mark_ready(tx, record.job_id, result, self._clock())
         if isinstance(record.job, GenerateVideo):
             await loras_table.count_uses(tx, [use.lora_id for use in record.job.adapters])
         await self._post(tx, record, PostKind.RESULT, event.model_dump_json())

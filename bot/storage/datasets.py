@@ -35,6 +35,7 @@ class DatasetRecord:
     items: int
     job_id: str | None
     created_at: float
+    lora_id: str | None = None  # the LoRA this set makes a new version of
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class ItemRecord:
 async def insert(tx: Connection, record: DatasetRecord) -> None:
     """Insert an empty draft."""
     await tx.execute(
-        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at, lora_id)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(record.dataset_id, record.owner_id, record.guild_id, record.name, record.kind, record.trigger),
-            *(record.state, record.created_at),
+            *(record.state, record.created_at, record.lora_id),
         ),
     )
 
@@ -149,6 +150,7 @@ def _record(row: Row) -> DatasetRecord:
         items=row["items"],
         job_id=row["job_id"],
         created_at=row["created_at"],
+        lora_id=row["lora_id"],
     )
 
 

@@ -327,6 +327,11 @@ async def note_posted(tx: Connection, job_id: str, channel_id: int, message_id: 
     await tx.execute("UPDATE jobs SET posted_channel_id = ?, posted_message_id = ? WHERE job_id = ?", (channel_id, message_id, job_id))
 
 
+async def forget_post(tx: Connection, job_id: str) -> None:
+    """The result's message is gone; what it showed is not."""
+    await tx.execute("UPDATE jobs SET posted_channel_id = NULL, posted_message_id = NULL WHERE job_id = ?", (job_id,))
+
+
 async def mark_deleted(tx: Connection, job_id: str) -> None:
     """The owner deleted what the job left."""
     await tx.execute("UPDATE jobs SET deleted = 1 WHERE job_id = ?", (job_id,))

@@ -12,7 +12,21 @@ from aiosqlite import Connection
 
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.contracts.model import StoredObject
-from engine.contracts.results import LoraTrained
+
+
+class Visibility(StrEnum):
+    """Who sees a LoRA besides its owner."""
+
+    PRIVATE = "private"
+    SERVER = "server"  # everybody in the server it was made in
+    PUBLIC = "public"  # everybody
+
+
+class Withheld(StrEnum):
+    """Why a LoRA that exists may not be used by anybody."""
+
+    LIKENESS = "likeness"  # the person it shows has not agreed, or no longer does
+    TAKEDOWN = "takedown"  # a report was upheld
 
 
 class LoraState(StrEnum):
@@ -36,7 +50,7 @@ class LoraRecord:
     trigger: str | None
     base: str
     state: LoraState
-    job_id: str
+    job_id: str | None  # None: imported
     file: StoredObject | None
     preview: StoredObject | None  # MP4
     poster: StoredObject | None  # PNG
@@ -44,29 +58,61 @@ class LoraRecord:
     manifest: LoraManifest | None
     uses: int
     created_at: float
+    visibility: Visibility = Visibility.SERVER
+    version: int = 1
+    examples: tuple[str, ...] = ()
+    withheld: Withheld | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What autocomplete needs of a LoRA that can be used."""
+
+    lora_id: str
+    owner_id: int
+    guild_id: int | None
+    visibility: Visibility
+    name: str
+    kind: LoraKind
+    base: str
 
 
 async def insert(tx: Connection, record: LoraRecord) -> None:
     """Reserve a name for a training.
 
     Raises:
-        sqlite3.IntegrityError: the name is taken by this owner or in this server.
+        sqlite3.IntegrityError: the name is taken by this owner, in this server, or among public ones.
     """
     await tx.execute(
-        """INSERT INTO loras (lora_id, owner_id, owner_name, guild_id, name, kind, trigger_word, base, state, job_id, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'training', ?, ?)""",
+        """INSERT INTO loras (lora_id, owner_id, owner_name, guild_id, name, kind, trigger_word, base, state, job_id, created_at,
+            visibility, withheld)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'training', ?, ?, ?, ?)""",
         (
             *(record.lora_id, record.owner_id, record.owner_name, record.guild_id, record.name, record.kind, record.trigger),
-            *(record.base, record.job_id, record.created_at),
+            *(record.base, record.job_id, record.created_at, record.visibility, record.withheld),
         ),
     )
 
 
 async def named(db: Connection, name: str, owner_id: int, guild_id: int | None) -> LoraRecord | None:
-    """The LoRA that a name means to one person in one server: their own before the server's."""
+    """The LoRA that a name means to one person in one server: their own, else the server's, else the public one."""
     rows = await db.execute_fetchall(
-        "SELECT * FROM loras WHERE name = ? AND state <> 'gone' AND (owner_id = ? OR guild_id = ?) ORDER BY owner_id = ? DESC LIMIT 1",
-        (name, owner_id, guild_id, owner_id),
+        """SELECT * FROM loras WHERE name = :name AND state <> 'gone'
+            AND (owner_id = :me OR guild_id = :guild AND visibility <> 'private' OR visibility = 'public')
+        ORDER BY owner_id = :me DESC, guild_id IS :guild DESC LIMIT 1""",
+        {"name": name, "me": owner_id, "guild": guild_id},
+    )
+    return next(map(_record, rows), None)
+
+
+async def taken(db: Connection, name: str, owner_id: int, guild_id: int | None, visibility: Visibility, but: str = "") -> LoraRecord | None:
+    """The LoRA (other than `but`) that keeps a new one of this visibility from having this name."""
+    rows = await db.execute_fetchall(
+        """SELECT * FROM loras WHERE name = :name AND state <> 'gone' AND lora_id <> :but AND (owner_id = :me
+            OR :shown <> 'private' AND guild_id = :guild AND visibility <> 'private'
+            OR :shown = 'public' AND visibility = 'public')
+        ORDER BY owner_id = :me DESC LIMIT 1""",
+        {"name": name, "me": owner_id, "guild": guild_id, "shown": visibility, "but": but},
     )
     return next(map(_record, rows), None)
 
@@ -86,41 +132,51 @@ async def guilds_of(db: Connection, lora_ids: Sequence[str]) -> list[int]:
     return [row["guild_id"] for row in rows]
 
 
-async def visible(db: Connection, owner_id: int, guild_id: int | None) -> list[LoraRecord]:
-    """LoRAs of one person and of one server, those in training included, newest first."""
+async def get_many(db: Connection, lora_ids: Sequence[str]) -> dict[str, LoraRecord]:
+    """Those LoRAs that exist, gone ones included, by id."""
+    rows = await db.execute_fetchall("SELECT * FROM loras WHERE lora_id IN (SELECT value FROM json_each(?))", (json.dumps(list(lora_ids)),))
+    return {row["lora_id"]: _record(row) for row in rows}
+
+
+async def unusable(db: Connection, lora_ids: Sequence[str]) -> list[str]:
+    """Those of `lora_ids` that no job may load now: gone, withheld, or never there."""
     rows = await db.execute_fetchall(
-        "SELECT * FROM loras WHERE state <> 'gone' AND (owner_id = ? OR guild_id = ?) ORDER BY created_at DESC", (owner_id, guild_id)
+        """SELECT value AS lora_id FROM json_each(?) AS wanted WHERE NOT EXISTS
+            (SELECT 1 FROM loras WHERE lora_id = wanted.value AND state = 'ready' AND withheld IS NULL)""",
+        (json.dumps(list(lora_ids)),),
     )
-    return [_record(row) for row in rows]
+    return [row["lora_id"] for row in rows]
 
 
-async def ready(db: Connection) -> list[LoraRecord]:
+async def changes(db: Connection) -> int:
+    """Grows whenever `offers` would answer differently."""
+    rows = await db.execute_fetchall("SELECT changes FROM shelf")
+    return int(next(iter(rows))["changes"])
+
+
+async def offers(db: Connection) -> list[Offer]:
     """Every LoRA that can be used, by name."""
-    return [_record(row) for row in await db.execute_fetchall("SELECT * FROM loras WHERE state = 'ready' ORDER BY name")]
-
-
-async def mark_ready(tx: Connection, job_id: str, trained: LoraTrained) -> None:
-    """`training -> ready` with the files of a finished training."""
-    await tx.execute(
-        """UPDATE loras SET state = 'ready', file = ?, preview = ?, poster = ?, loss_curve = ?, manifest = ?
-        WHERE job_id = ? AND state = 'training'""",
-        (
-            trained.file.model_dump_json(),
-            *(obj.model_dump_json() if obj else None for obj in (trained.preview, trained.poster, trained.loss_curve)),
-            trained.manifest.model_dump_json(),
-            job_id,
-        ),
+    rows = await db.execute_fetchall(
+        """SELECT lora_id, owner_id, guild_id, visibility, name, kind, base FROM loras WHERE state = 'ready' AND withheld IS NULL
+        ORDER BY name, lora_id"""
     )
+    return [
+        Offer(
+            lora_id=row["lora_id"],
+            owner_id=row["owner_id"],
+            guild_id=row["guild_id"],
+            visibility=Visibility(row["visibility"]),
+            name=row["name"],
+            kind=LoraKind(row["kind"]),
+            base=row["base"],
+        )
+        for row in rows
+    ]
 
 
 async def release_name(tx: Connection, job_id: str) -> None:
     """`training -> gone`: the training ended without a file."""
     await tx.execute("UPDATE loras SET state = 'gone' WHERE job_id = ? AND state = 'training'", (job_id,))
-
-
-async def mark_gone(tx: Connection, lora_id: str) -> bool:
-    """`ready -> gone`; False when it was not there."""
-    return (await tx.execute("UPDATE loras SET state = 'gone' WHERE lora_id = ? AND state = 'ready'", (lora_id,))).rowcount == 1
 
 
 async def of_job(db: Connection, job_id: str) -> LoraRecord | None:
@@ -157,4 +213,8 @@ def _record(row: Row) -> LoraRecord:
         manifest=LoraManifest.model_validate_json(row["manifest"]) if row["manifest"] is not None else None,
         uses=row["uses"],
         created_at=row["created_at"],
+        visibility=Visibility(row["visibility"]),
+        version=row["version"],
+        examples=tuple(json.loads(row["examples"])),
+        withheld=Withheld(row["withheld"]) if row["withheld"] is not None else None,
     )

@@ -7,6 +7,7 @@ the library never keeps one (reference/discord.md A3, traps 1, 2 and 4): every p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from discord import ui
@@ -41,9 +42,15 @@ class Card(ui.LayoutView):
 
     def show(self, filename: str, alt: str) -> Self:
         """A picture or clip that is attached to the same message."""
-        gallery: ui.MediaGallery[Any] = ui.MediaGallery()
-        gallery.add_item(media=f"attachment://{filename}", description=fmt.plain(alt, MAX_ALT))
-        self._parts.append(gallery)
+        return self.gallery([(filename, alt)])
+
+    def gallery(self, pictures: Sequence[tuple[str, str]]) -> Self:
+        """Attached pictures and clips side by side, each with its alt text; none is no gallery."""
+        if pictures:
+            gallery: ui.MediaGallery[Any] = ui.MediaGallery()
+            for filename, alt in pictures:
+                gallery.add_item(media=f"attachment://{filename}", description=fmt.plain(alt, MAX_ALT))
+            self._parts.append(gallery)
         return self
 
     def beside(self, words: str, accessory: ui.Item[Any]) -> Self:

@@ -18,10 +18,10 @@ from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
 LISTED_PROBLEMS = 6
 
 
-def dataset(report: DatasetReport) -> Card:
+def dataset(report: DatasetReport, *, note: str = "") -> Card:
     """What is in the open data set, what was refused and why, what training would cost."""
     plan, data = report.plan, report.dataset
-    card = Card(DRAFT_COLOUR).say(lines.dataset_heading(data.name, data.kind), lines.trigger_hint(data.kind, data.trigger))
+    card = Card(DRAFT_COLOUR).say(lines.dataset_heading(data.name, data.kind), lines.trigger_hint(data.kind, data.trigger), note)
     card.say(lines.fill_level(plan.items, plan.advised, DATASET_GUIDANCE[data.kind].enough))
     card.say(*_verdict_lines(report))
     card.line().say(*_plan_lines(plan, data.kind))

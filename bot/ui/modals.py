@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
+import discord
 from discord import ui
 
-from bot.ui import text
+from bot.services.library import MAX_EXAMPLE_CHARS, MAX_EXAMPLES
+from bot.services.loras import Lora
+from bot.storage.loras import Visibility
+from bot.ui.text import forms
 
 MAX_FILES = 10
 FORM_TIMEOUT_S = 900
 """Dismissed forms are never reported; without a timeout the library keeps each one for ever."""
 
-ADD_FILES_ID = re.compile(r"form:files:(?P<subject>[0-9A-HJKMNP-TV-Z]{26})")
+FORM_ID = re.compile(r"form:(?P<form>[a-z]+):(?P<subject>[A-Za-z0-9._-]{1,80})")
+"""Every form of ours; `bot.commands.registry` knows who handles which."""
 
 
 class AddFilesForm(ui.Modal):
     """Takes up to ten files for an open data set; the submit is handled by the client, not by this object."""
 
     def __init__(self, dataset_id: str, name: str) -> None:
-        super().__init__(title=text.add_files_title(name), custom_id=f"form:files:{dataset_id}", timeout=FORM_TIMEOUT_S)
+        super().__init__(title=forms.add_files_title(name), custom_id=f"form:files:{dataset_id}", timeout=FORM_TIMEOUT_S)
         upload: ui.FileUpload[Any] = ui.FileUpload(custom_id="files", required=True, min_values=1, max_values=MAX_FILES)
-        self.add_item(ui.Label(text=text.ADD_FILES_LABEL, description=text.ADD_FILES_HINT, component=upload))
+        self.add_item(ui.Label(text=forms.ADD_FILES_LABEL, description=forms.ADD_FILES_HINT, component=upload))
+
+
+class EditLoraForm(ui.Modal):
+    """Name, visibility and example prompts of a LoRA."""
+
+    def __init__(self, lora: Lora) -> None:
+        super().__init__(title=forms.edit_title(lora.name), custom_id=f"form:edit:{lora.lora_id}", timeout=FORM_TIMEOUT_S)
+        name: ui.TextInput[Any] = ui.TextInput(custom_id="name", default=lora.name, min_length=2, max_length=16)
+        options = [
+            discord.SelectOption(
+                label=forms.VISIBILITY_LABELS[each], value=each, description=forms.VISIBILITY_HINTS[each], default=each is lora.visibility
+            )
+            for each in Visibility
+            if each is not Visibility.SERVER or lora.guild_id is not None
+        ]
+        visibility: ui.Select[Any] = ui.Select(custom_id="visibility", options=options, min_values=1, max_values=1)
+        examples: ui.TextInput[Any] = ui.TextInput(
+            custom_id="examples",
+            style=discord.TextStyle.paragraph,
+            default="\n".join(lora.examples) or None,
+            required=False,
+            max_length=MAX_EXAMPLES * (MAX_EXAMPLE_CHARS + 1),
+        )
+        self.add_item(ui.Label(text=forms.EDIT_NAME_LABEL, description=forms.EDIT_NAME_HINT, component=name))
+        self.add_item(ui.Label(text=forms.EDIT_VISIBILITY_LABEL, component=visibility))
+        self.add_item(ui.Label(text=forms.EDIT_EXAMPLES_LABEL, description=forms.EDIT_EXAMPLES_HINT, component=examples))
+
+
+def form_values(data: Mapping[str, Any]) -> dict[str, str]:
+    """What was filled in, by the custom id of each field: text as typed, of a choice the chosen value."""
+    fields = (row.get("component", {}) for row in data.get("components", ()))
+    return {str(field.get("custom_id")): str(field.get("value") or next(iter(field.get("values") or ()), "")) for field in fields}

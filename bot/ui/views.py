@@ -14,6 +14,8 @@ import discord
 from discord import ui
 
 ULID = r"[0-9A-HJKMNP-TV-Z]{26}"
+SHELF = r"[0-9]{1,5}~[amsp]~[csmea]~[0-9]{0,20}~[A-Za-z0-9_-]{0,48}"
+"""Page, scope, kind, owner and searched text (base64): the whole state of a page, so that it outlives a restart."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,29 @@ class DatasetButton(OwnedButton, template=rf"set:(?P<verb>add|start|discard):(?P
     opens_form = frozenset({"add"})
 
 
-BUTTONS: tuple[type[OwnedButton], ...] = (JobButton, DatasetButton)
+class LoraButton(OwnedButton, template=rf"lora:(?P<verb>show|edit|delete|erase|versions|download|renew):(?P<subject>{ULID})"):
+    """Acts on a LoRA of the library."""
+
+    target = "lora"
+    updates = frozenset({"erase"})
+    opens_form = frozenset({"edit"})
+
+
+class VersionButton(OwnedButton, template=rf"version:(?P<verb>use):(?P<subject>{ULID}\.[0-9]{{1,6}})"):
+    """Acts on one version of a LoRA: `<LoRA>.<number>`."""
+
+    target = "version"
+    updates = frozenset({"use"})
+
+
+class ShelfButton(OwnedButton, template=rf"shelf:(?P<verb>page|back|next):(?P<subject>{SHELF})"):
+    """Turns to a page of the library; the subject is what `bot.ui.shelf_ids` makes of page and filters."""
+
+    target = "shelf"
+    updates = frozenset({"page", "back", "next"})
+
+
+BUTTONS: tuple[type[OwnedButton], ...] = (JobButton, DatasetButton, LoraButton, VersionButton, ShelfButton)
 """Registered once, in `setup_hook`."""
 
 
@@ -139,6 +163,51 @@ def discard_button(dataset_id: str) -> DatasetButton:
     return DatasetButton("discard", dataset_id, "Discard", discord.ButtonStyle.danger)
 
 
-def link_button(url: str) -> ui.Button[Any]:
-    """Opens a clip that was too large to attach; needs no handler."""
-    return ui.Button(label="Watch", url=url)
+def lora_button(lora_id: str, name: str) -> LoraButton:
+    """Open a LoRA's card."""
+    return LoraButton("show", lora_id, name)
+
+
+def edit_button(lora_id: str) -> LoraButton:
+    """Open the form with name, visibility and examples."""
+    return LoraButton("edit", lora_id, "Edit", emoji="✏️")
+
+
+def download_button(lora_id: str) -> LoraButton:
+    """Ask for a link to the file."""
+    return LoraButton("download", lora_id, "Download", emoji="⬇️")
+
+
+def versions_button(lora_id: str) -> LoraButton:
+    """List the versions."""
+    return LoraButton("versions", lora_id, "Versions", emoji="🕘")
+
+
+def renew_button(lora_id: str) -> LoraButton:
+    """Open a data set for a new version."""
+    return LoraButton("renew", lora_id, "New version", emoji="➕")
+
+
+def lora_delete_button(lora_id: str) -> LoraButton:
+    """Ask whether to delete it."""
+    return LoraButton("delete", lora_id, "Delete", discord.ButtonStyle.danger, "🗑️")
+
+
+def erase_button(lora_id: str, name: str) -> LoraButton:
+    """Delete it."""
+    return LoraButton("erase", lora_id, f"Delete {name} for good", discord.ButtonStyle.danger)
+
+
+def use_version_button(lora_id: str, version: int) -> VersionButton:
+    """Use this version from now on."""
+    return VersionButton("use", f"{lora_id}.{version}", f"Use version {version}")
+
+
+def page_button(verb: str, subject: str, label: str, *, disabled: bool) -> ShelfButton:
+    """Turn the page; `verb` is back or next, so that both ends of a single page have different ids."""
+    return ShelfButton(verb, subject, label, disabled=disabled)
+
+
+def link_button(url: str, label: str = "Watch") -> ui.Button[Any]:
+    """Opens an address, such as that of a clip too large to attach; needs no handler."""
+    return ui.Button(label=label, url=url)

@@ -132,7 +132,7 @@ async def open_core(folder: Path, redis_url: str, **changes: Any) -> AsyncIterat
         signer = LinkSigner(b"secret", "http://127.0.0.1:1", settings.link_expires_s, clock)
         services = build_services(settings, database, queue, store, signer, clock)
         dispatcher = Dispatcher(database, queue, services.jobs.outcomes, services.posts, services.jobs.line, clock, 0.01, 0.01)
-        consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts, services.loras)
+        consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts)
         yield Core(settings, clock, database, queue, store, services, dispatcher, consumer, folder)
 
 

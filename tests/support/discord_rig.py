@@ -21,9 +21,11 @@ from bot.services.app import Services
 from bot.services.cards import Card
 from bot.services.datasets import DatasetReport
 from bot.services.jobs import GenerationRequest, JobView, SubmittedJob
-from bot.services.loras import Choice, Lora
+from bot.services.library import Details, Filters, Page
+from bot.services.loras import Lora
 from bot.services.posts import Post, PostKind
 from bot.services.quotas import QuotaStatus
+from bot.services.shelf import Choice
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.status_cards import StatusCards
 from bot.storage.datasets import DatasetState
@@ -162,19 +164,33 @@ class FakeLoras:
     """A fixed list."""
 
     def __init__(self) -> None:
-        self.found: list[Lora] = []
         self.choices: list[Choice] = []
         self.broken = False
 
-    async def visible(self, actor: Actor) -> list[Lora]:
-        """The list."""
-        return self.found
+    async def of_training(self, lora_id: str) -> Lora | None:
+        """Gone."""
+        return None
 
     async def complete(self, text: str, actor: Actor) -> list[Choice]:
         """The choices."""
         if self.broken:
             raise RuntimeError("database on fire")
         return self.choices
+
+
+class FakeLibrary:
+    """One page of a fixed list."""
+
+    def __init__(self) -> None:
+        self.found: list[Lora] = []
+
+    async def page(self, actor: Actor, filters: Filters, number: int) -> Page:
+        """The list."""
+        return Page(tuple(self.found), 1, 1, len(self.found), filters)
+
+    async def show_named(self, name: str, actor: Actor) -> Details:
+        """One of it."""
+        return Details(next(lora for lora in self.found if lora.name == name), (), mine=True)
 
 
 class FakeQuotas:
@@ -341,6 +357,7 @@ class Rig:
     datasets: FakeDatasets
     jobs: FakeJobs
     loras: FakeLoras
+    library: FakeLibrary
     quotas: FakeQuotas
     posts: FakePosts
     cards: FakeCards
@@ -388,6 +405,7 @@ async def rig(
             "datasets": FakeDatasets(),
             "jobs": jobs,
             "loras": FakeLoras(),
+            "library": FakeLibrary(),
             "quotas": FakeQuotas(),
             "posts": FakePosts(),
             "cards": FakeCards(jobs, server._core.bell.ring),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
 from bot.services.jobs import JobView
+from bot.services.library import Details, Filters, Page, Version
 from bot.services.loras import Lora
 from bot.services.quotas import QuotaStatus
 from bot.storage.datasets import DatasetRecord, DatasetState
@@ -243,3 +245,18 @@ def lora(name: str = "zoko", **changes: Any) -> Lora:
         created_at=NOW,
     )
     return replace(blank, **changes)
+
+
+def page(found: Sequence[Lora], number: int = 1, pages: int = 1, filters: Filters | None = None) -> Page:
+    """A page of the library."""
+    return Page(tuple(found), number, pages, len(found), filters or Filters())
+
+
+def version(number: int = 1) -> Version:
+    """A version of the LoRA."""
+    return Version(LORA_ID, number, JOB_ID, stored("loras/a/b.safetensors"), None, None, None, manifest(), NOW)
+
+
+def details(*, mine: bool = True, versions: tuple[Version, ...] | None = None, **changes: Any) -> Details:
+    """A LoRA as its card shows it."""
+    return Details(lora(**changes), (version(),) if versions is None else versions, mine)

@@ -1,9 +1,9 @@
 """Every sentence people read. Codes and values come in, words go out; nothing else in the bot spells a sentence.
 
-`refusals`: why something is not done; `outcomes`: how things ended; `lines`: lines of cards; `forms`: labels; `words`: shared words.
+`refusals`: why something is not done; `outcomes`: how things ended; `lines`: lines of cards; `library`: those of the library;
+`forms`: labels; `words`: shared words.
 """
 
-from bot.ui.text.forms import ADD_FILES_HINT, ADD_FILES_LABEL, add_files_title
 from bot.ui.text.outcomes import (
     AUTOCOMPLETE_BROKEN,
     CHANNEL_LOST,
@@ -24,8 +24,6 @@ from bot.ui.text.refusals import note, problem, refusal
 from bot.ui.text.words import ENDED_WORDS, KIND_ARTICLE, PHASES, STATUS_WORDS, both, either
 
 __all__ = [
-    "ADD_FILES_HINT",
-    "ADD_FILES_LABEL",
     "AUTOCOMPLETE_BROKEN",
     "CHANNEL_LOST",
     "COMMANDS_CHANGED",
@@ -38,7 +36,6 @@ __all__ = [
     "TOO_LARGE_FOR_CHANNEL",
     "UNKNOWN_BUTTON",
     "UNKNOWN_FORM",
-    "add_files_title",
     "again_note",
     "both",
     "cancelled",

@@ -266,22 +266,6 @@ def failed_foot(price: str, job_id: str) -> str:
 
 # ---- lists ----------------------------------------------------------------------------------------------------------------------
 
-LORAS_HEADING = "### LoRAs you can use here"
-NO_LORAS = "None yet. Make the first: `/train name: hero kind: character` with 20 pictures of your character, attached or in one zip."
-STACK_HINT = "-# Stack up to four: `/generate loras: hero:0.9, watercolour:0.6`"
-
-
-def more_loras(number: int) -> str:
-    """How to reach LoRAs that are not listed."""
-    return f"-# and {number} more: type a part of the name in `/generate loras:`"
-
-
-def lora_entry(name: str, kind: LoraKind, trigger: str | None, maker: str | None, uses: int, *, training: bool) -> str:
-    """One LoRA of a list; `maker` None: the reader."""
-    facts = [str(kind), *([f"trigger {fmt.code(trigger)}"] if trigger else []), f"by {fmt.safe(maker, 32) if maker else 'you'}"]
-    facts.append("still in training" if training else f"used {fmt.count(uses, 'time')}" if uses else "not used yet")
-    return f"**{fmt.safe(name)}**\n{' · '.join(facts)}"
-
 
 def quota_level(left: int, limit: int) -> list[str]:
     """Head of `/quota`."""

@@ -93,7 +93,10 @@ def _name_taken(facts: Facts) -> str:
     if facts.get("training"):
         return f"A LoRA named {name} is being trained right now; choose another name, or wait for it in `/jobs`."
     if facts.get("by_self"):
-        return f"You already have a LoRA named {name}; choose another name such as {fmt.code(_next_name(str(facts.get('name', ''))))}."
+        return (
+            f"You already have a LoRA named {name}: press **New version** on its card in `/loras show`, or choose another name such as "
+            f"{fmt.code(_next_name(str(facts.get('name', ''))))}."
+        )
     return f"Somebody here already has a LoRA named {name}; choose another name such as {fmt.code(_next_name(str(facts.get('name', ''))))}."
 
 
@@ -106,7 +109,7 @@ def _next_name(name: str) -> str:
 
 def _lora_unknown(facts: Facts) -> str:
     nearest = [fmt.code(str(name)) for name in _items(facts, "nearest")]
-    advice = f"did you mean {either(nearest)}?" if nearest else "`/loras` lists what you can use, and `/train` makes a new one."
+    advice = f"did you mean {either(nearest)}?" if nearest else "`/loras browse` shows what you can use, and `/train` makes a new one."
     return f"There is no LoRA named {_code(facts, 'name')} here; {advice}"
 
 
@@ -115,6 +118,12 @@ def _lora_other_base(facts: Facts) -> str:
         f"{_code(facts, 'name')} was trained for {_string(facts, 'base')} and cannot run on {_string(facts, 'wanted')}; "
         "leave it out, or train it again here."
     )
+
+
+def _lora_withheld(facts: Facts) -> str:
+    if facts.get("reason") == "likeness":
+        return f"{_code(facts, 'name')} shows a real person who has not agreed, or does no longer, so nobody can use it; leave it out."
+    return f"{_code(facts, 'name')} was taken down after a report, so nobody can use it; leave it out."
 
 
 def _prompt_too_long(facts: Facts) -> str:
@@ -203,6 +212,25 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     ),
     RefusalCode.LORA_UNKNOWN: _lora_unknown,
     RefusalCode.LORA_NOT_READY: lambda f: f"{_code(f, 'name')} is still being trained; `/jobs` shows when it is ready, then try again.",
+    RefusalCode.LORA_GONE: lambda _: "This LoRA is not here any more; `/loras browse` shows what you can use.",
+    RefusalCode.LORA_WITHHELD: _lora_withheld,
+    RefusalCode.LORA_BUSY: lambda f: f"{_code(f, 'name')} is still being trained; wait until `/jobs` says that it is done.",
+    RefusalCode.LORA_FILE: lambda f: (
+        f"{_code(f, 'filename', 40)} is no LoRA that can be used here: {_string(f, 'detail', limit=120).rstrip('.')}; "
+        "send a safetensors file made for this base."
+    ),
+    RefusalCode.VERSION_UNKNOWN: lambda _: "This version is gone; press **Versions** on the LoRA's card again.",
+    RefusalCode.EXAMPLES_TOO_LONG: lambda f: (
+        f"At most {_whole(f, 'limit')} prompts of {_whole(f, 'max_length')} characters each stand on a card; shorten them."
+    ),
+    RefusalCode.VISIBILITY_NEEDS_GUILD: lambda _: "This LoRA belongs to no server; choose **Only me** or **Everybody, everywhere**.",
+    RefusalCode.LINK_NOT_OURS: lambda _: (
+        "This is no download link of mine; attach the file, or copy a link from **Download** on a LoRA's card."
+    ),
+    RefusalCode.LINK_EXPIRED: lambda _: "This link has expired; ask for a new one with **Download** on the LoRA's card.",
+    RefusalCode.CAST_UNKNOWN: lambda f: f"There is no cast {_code(f, 'name')} here; `/cast list` shows those you can call.",
+    RefusalCode.CAST_EMPTY: lambda f: f"Nothing of the cast {_code(f, 'name')} can be used here; save it anew with `/cast save`.",
+    RefusalCode.CASTS_FULL: lambda f: f"You have {_whole(f, 'limit')} casts, the most there can be; forget one with `/cast forget`.",
     RefusalCode.LORA_DUPLICATE: lambda f: (
         f"{_code(f, 'name')} is in the list twice; name it once and set its strength with a weight, such as `:1.2`."
     ),

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bot.errors import Refusal, RefusalCode
+from bot.services.library import Filters
 from bot.services.posts import PostKind
 from bot.storage.loras import LoraState
 from engine.contracts.events import CheckpointSaved, JobStarted
@@ -41,7 +42,7 @@ async def test_training_registers_its_lora_when_it_succeeds(core: Core, played_w
     job = await played_worker.claim(Lane.TRAIN)
     await played_worker.succeed(job)
     await core.consume()
-    lora = (await core.services.loras.visible(actor()))[0]
+    lora = (await core.services.library.page(actor(), Filters(), 1)).loras[0]
     assert (lora.name, lora.state, lora.job_id) == ("zoko", LoraState.READY, submitted.view.record.job_id)
     clip = await core.generate(loras="zoko:0.9")
     assert [(use.lora_id, use.weight) for use in clip.view.record.job.adapters] == [(lora.lora_id, 0.9)]  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.server import LoopbackDiscord
 from bot.services.jobs import GenerationRequest, SubmittedJob
-from bot.services.loras import Choice
+from bot.services.shelf import Choice
 from bot.ui.cards import REFUSAL_COLOUR
 from tests.support import discord_values as values
 from tests.support.discord_rig import Rig, rig
@@ -188,11 +188,14 @@ async def test_autocomplete_explains_itself_when_the_service_breaks(studio: Rig)
 
 
 async def test_lists_answer_privately_with_pictures(studio: Rig) -> None:
-    """`/loras` attaches a thumbnail of each poster and leaves no copy behind; `/jobs` and `/quota` answer too."""
+    """`/loras browse` attaches a thumbnail of each poster and leaves no copy behind; `/jobs` and `/quota` answer too."""
     maker = studio.discord.user("maker")
-    studio.loras.found = [values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png")), values.lora("ink", lora_id=values.JOB_ID)]
-    outcome = await maker.command("loras")
-    assert [file.filename for file in outcome.reply.attachments] == [f"lora-{values.LORA_ID}.png"]
+    studio.library.found = [
+        values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png")),
+        values.lora("ink", lora_id=values.JOB_ID),
+    ]
+    outcome = await maker.command("loras browse")
+    assert [file.filename for file in outcome.reply.attachments] == [f"lora-{values.LORA_ID.lower()}.png"]
     assert "zoko" in outcome.text
     assert "ink" in outcome.text
     studio.finished()
@@ -204,9 +207,9 @@ async def test_lists_answer_privately_with_pictures(studio: Rig) -> None:
 
 async def test_loras_lists_without_the_picture_when_the_store_sleeps(studio: Rig) -> None:
     """A missing poster is no reason for no list."""
-    studio.loras.found = [values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png"))]
+    studio.library.found = [values.lora(poster=values.stored("jobs/x/1/poster.png", "image/png"))]
     studio.files.down = 1
-    outcome = await studio.discord.user("maker").command("loras")
+    outcome = await studio.discord.user("maker").command("loras browse")
     assert "zoko" in outcome.text
     assert outcome.reply.attachments == []
 

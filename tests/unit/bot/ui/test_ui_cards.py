@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from bot.services.casts import Cast
 from bot.services.datasets import PlanWarning
+from bot.services.library import Filters, Scope
 from bot.services.quotas import QuotaStatus
-from bot.ui import cards, dataset_cards, job_cards, list_cards, result_cards
+from bot.storage.loras import LoraState, Withheld
+from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, result_cards
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
 from bot.ui.views import BUTTONS
@@ -31,8 +34,8 @@ REFUSED = tuple(values.verdict(f"a*_very_long_name_{n}" * 5 + ".png", problem) f
 NOTED = tuple(values.verdict(f"{n}.png", notes=tuple(MediaNote)) for n in range(30))
 
 
-def many_loras(number: int = 40) -> list[Any]:
-    """More LoRAs than a card shows."""
+def many_loras(number: int = 6) -> list[Any]:
+    """A full page."""
     return [values.lora(f"hero{n}", lora_id=f"01JD{n:022d}", owner_name="*" * 32, owner_id=n) for n in range(number)]
 
 
@@ -82,9 +85,23 @@ CARDS: dict[str, Callable[[], Card]] = {
         ]
     ),
     "no jobs": lambda: job_cards.jobs([]),
-    "loras": lambda: list_cards.loras(many_loras(), {lora.lora_id: f"lora-{lora.lora_id}.png" for lora in many_loras()[:10]}, 1),
-    "loras without pictures": lambda: list_cards.loras(many_loras(), {}, 1),
-    "no loras": lambda: list_cards.loras([], {}, 1),
+    "loras": lambda: library_cards.page(values.page(many_loras()), {lora.lora_id: f"lora-{lora.lora_id}.png" for lora in many_loras()}, 1),
+    "loras without pictures": lambda: library_cards.page(values.page(many_loras(), number=2, pages=9), {}, 1),
+    "no loras": lambda: library_cards.page(values.page([]), {}, 1),
+    "no loras found": lambda: library_cards.page(
+        values.page([], filters=Filters(text="x" * 36, kind=LoraKind.STYLE, owner_id=2**63)), {}, 1
+    ),
+    "none of mine": lambda: library_cards.page(values.page([], filters=Filters(scope=Scope.MINE)), {}, 1),
+    "none public": lambda: library_cards.page(values.page([], filters=Filters(scope=Scope.PUBLIC)), {}, 1),
+    "lora card": lambda: library_cards.details(values.details(), {"preview": "p.mp4", "chart": "c.png"}),
+    "lora card of another": lambda: library_cards.details(values.details(mine=False), {}),
+    "lora card, withheld": lambda: library_cards.details(values.details(withheld=Withheld.LIKENESS), {}),
+    "lora card, in training": lambda: library_cards.details(values.details(versions=(), state=LoraState.TRAINING, file=None), {}),
+    "delete a lora?": lambda: library_cards.confirm_delete(values.details()),
+    "versions": lambda: library_cards.versions(values.details(versions=tuple(values.version(n) for n in range(12, 0, -1)))),
+    "download": lambda: library_cards.download(values.lora(), "https://e.org/" + "x" * 490, values.NOW, "Apache-2.0"),
+    "casts": lambda: library_cards.casts([Cast("pilot", True, ((values.lora(), 0.9),)), Cast("others", False, ())]),
+    "no casts": lambda: library_cards.casts([]),
     "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
     "quota, spent": lambda: list_cards.quota(QuotaStatus(0, 0, 0, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
 }

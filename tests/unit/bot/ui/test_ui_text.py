@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.errors import Refusal, RefusalCode
 from bot.ui import text
+from bot.ui.text import forms
 from engine.contracts.events import Phase
 from engine.contracts.failures import FailureCode
 from engine.contracts.lora import LoraKind
@@ -32,6 +33,13 @@ FACTS: dict[RefusalCode, dict[str, object]] = {
     RefusalCode.TRIGGER_INVALID: {"trigger": "<@1>"},
     RefusalCode.LORA_UNKNOWN: {"name": "zok", "nearest": ["zoko", "zora"]},
     RefusalCode.LORA_NOT_READY: {"name": "zoko"},
+    RefusalCode.LORA_WITHHELD: {"name": "zoko", "reason": "likeness"},
+    RefusalCode.LORA_BUSY: {"name": "zoko"},
+    RefusalCode.LORA_FILE: {"filename": "zoko.safetensors", "detail": "rank 4096 is above 256"},
+    RefusalCode.EXAMPLES_TOO_LONG: {"count": 4, "limit": 3, "length": 300, "max_length": 200},
+    RefusalCode.CAST_UNKNOWN: {"name": "@pilot"},
+    RefusalCode.CAST_EMPTY: {"name": "@pilot"},
+    RefusalCode.CASTS_FULL: {"limit": 25},
     RefusalCode.LORA_DUPLICATE: {"name": "zoko"},
     RefusalCode.LORA_OTHER_BASE: {"name": "zoko", "base": "ltx-2.3", "wanted": "tiny"},
     RefusalCode.STACK_TOO_LARGE: {"count": 6, "limit": 4},
@@ -151,4 +159,4 @@ def test_unexpected_error_shows_its_reference() -> None:
 
 def test_form_title_fits_discord_when_the_name_is_long() -> None:
     """A modal's title has at most 45 characters."""
-    assert len(text.add_files_title("x" * 100)) <= 45
+    assert len(forms.add_files_title("x" * 100)) <= 45

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from bot.commands.registry import BUTTON_HANDLERS
-from bot.ui import views
-from bot.ui.modals import ADD_FILES_ID, AddFilesForm
+from bot.services.library import Filters, Scope
+from bot.ui import shelf_ids, views
+from bot.ui.modals import FORM_ID, AddFilesForm
 from bot.ui.views import BUTTONS, DatasetButton, JobButton, OwnedButton
+from engine.contracts.lora import LoraKind
 from tests.support import discord_values as values
 
 VERBS = sorted(BUTTON_HANDLERS)
+SUBJECTS = {"version": f"{values.JOB_ID}.12", "shelf": shelf_ids.encode(99_999, Filters(Scope.MINE, LoraKind.STYLE, 2**63, "ö" * 40))}
+"""Targets whose subject is no ULID."""
 
 
 class FakeResponse:
@@ -78,7 +82,7 @@ def button_of(target: str) -> type[OwnedButton]:
 async def test_button_is_rebuilt_from_its_id_for_every_verb(target: str, verb: str) -> None:
     """After a restart the id alone is enough."""
     kind = button_of(target)
-    original = kind(verb, values.JOB_ID)
+    original = kind(verb, SUBJECTS.get(target, values.JOB_ID))
     match = kind.__discord_ui_compiled_template__.fullmatch(original.custom_id)
     assert match is not None
     rebuilt = await kind.from_custom_id(None, None, match)  # type: ignore[arg-type]
@@ -90,7 +94,7 @@ async def test_button_acknowledges_before_anything_else_unless_it_opens_a_form(t
     """Three seconds are short, and a form must itself be the first answer."""
     interaction = FakeInteraction()
     kind = button_of(target)
-    await kind(verb, values.JOB_ID).callback(interaction)  # type: ignore[arg-type]
+    await kind(verb, SUBJECTS.get(target, values.JOB_ID)).callback(interaction)  # type: ignore[arg-type]
     expected = ["authorise", "pressed"] if verb in kind.opens_form else ["ack", "authorise", "pressed"]
     assert interaction.steps == expected
 
@@ -100,7 +104,7 @@ async def test_button_acknowledges_before_anything_else_unless_it_opens_a_form(t
 async def test_button_reports_every_exception_to_the_error_handler(target: str, verb: str, step: str) -> None:
     """The library would log it and leave the person with "interaction failed" (trap 3)."""
     interaction = FakeInteraction(fail_at=step)
-    await button_of(target)(verb, values.JOB_ID).callback(interaction)  # type: ignore[arg-type]
+    await button_of(target)(verb, SUBJECTS.get(target, values.JOB_ID)).callback(interaction)  # type: ignore[arg-type]
     assert interaction.log[-1] == ("failed", step)
 
 
@@ -134,7 +138,7 @@ def test_every_verb_of_every_template_has_a_handler() -> None:
 def test_no_template_matches_a_forged_id(forged: str) -> None:
     """Ids reach services in their exact shape or not at all."""
     assert not any(button.__discord_ui_compiled_template__.fullmatch(forged) for button in BUTTONS)
-    assert ADD_FILES_ID.fullmatch(forged) is None
+    assert FORM_ID.fullmatch(forged) is None
 
 
 async def test_base_class_matches_nothing_when_registered_by_mistake() -> None:
@@ -148,7 +152,7 @@ async def test_form_passes_both_bounds_and_dies_by_itself() -> None:
     [label] = form.to_dict()["components"]
     assert (label["component"]["min_values"], label["component"]["max_values"]) == (1, 10)
     assert form.timeout == 900
-    assert ADD_FILES_ID.fullmatch(form.custom_id) is not None
+    assert FORM_ID.fullmatch(form.custom_id) is not None
     assert len(form.custom_id) <= 100
     assert len(label["label"]) <= 45
     assert len(label["description"]) <= 100
@@ -159,3 +163,15 @@ def test_start_button_tells_a_warned_start_from_a_plain_one() -> None:
     assert views.start_button(values.DATASET_ID, warned=True).item.label == "Train anyway"
     assert views.start_button(values.DATASET_ID, warned=False).item.label == "Start training"
     assert isinstance(views.add_button(values.DATASET_ID), DatasetButton)
+
+
+@pytest.mark.parametrize("text", ["", "zoko", "ö" * 40, "a" * 100, "~~~", "\u202e<@1>", "🤖" * 20])
+def test_page_button_carries_its_filters_when_they_are_hostile(text: str) -> None:
+    """An id of at most 100 characters says page and filters; a forged one is the first page of everything."""
+    filters = Filters(Scope.SERVER, LoraKind.EFFECT, 2**63, shelf_ids.clipped(text))
+    subject = shelf_ids.encode(12, filters)
+    assert len(f"shelf:page:{subject}") <= 100
+    assert shelf_ids.decode(subject) == (12, filters)
+    for forged in ("", "1~a~a~~\n", "1~x~a~~", subject + "!"):
+        assert shelf_ids.decode(forged) == (1, Filters())
+    assert shelf_ids.decode("7~a~a~~____")[0] == 7

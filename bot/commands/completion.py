@@ -1,0 +1,41 @@
+"""Autocomplete of LoRA names and lists, the same for every command that takes them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.commands.desk import Desk
+from bot.services.shelf import MAX_CHOICE_CHARS, MAX_CHOICES, Choice
+from bot.services.values import Actor
+from bot.ui import text
+
+_log = logging.getLogger(__name__)
+
+Source = Callable[[str, Actor], Awaitable[list[Choice]]]
+
+
+def complete_stack(desk: Desk, command: app_commands.Command[Any, ..., Any], option: str) -> None:
+    """Complete a comma list of LoRAs with weights."""
+    _complete(desk, command, option, lambda typed, actor: desk.services.loras.complete(typed, actor))
+
+
+def complete_lora_name(desk: Desk, command: app_commands.Command[Any, ..., Any], option: str) -> None:
+    """Complete the name of one LoRA."""
+    _complete(desk, command, option, lambda typed, actor: desk.services.loras.complete_name(typed, actor))
+
+
+def _complete(desk: Desk, command: app_commands.Command[Any, ..., Any], option: str, source: Source) -> None:
+    @command.autocomplete(option)
+    async def choices(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        try:
+            found = await source(current, desk.actor(interaction))
+        except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
+            _log.exception("autocomplete failed")
+            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN, value=current[:MAX_CHOICE_CHARS] or " ")]
+        fitting = [choice for choice in found if 0 < len(choice.value) <= MAX_CHOICE_CHARS]
+        return [app_commands.Choice(name=choice.label[:MAX_CHOICE_CHARS], value=choice.value) for choice in fitting[:MAX_CHOICES]]

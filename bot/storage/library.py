@@ -1,0 +1,233 @@
+"""The library over `loras` and `lora_versions`: pages, versions, what an owner changes, what is left to delete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from sqlite3 import Row
+
+from aiosqlite import Connection
+
+from bot.storage import loras
+from bot.storage.loras import LoraRecord, LoraState, Visibility, Withheld
+from engine.contracts.lora import LoraKind, LoraManifest
+from engine.contracts.model import StoredObject
+from engine.contracts.results import LoraTrained
+
+
+class Scope(StrEnum):
+    """Which shelf somebody looks at."""
+
+    ALL = "all"  # everything they may use
+    MINE = "mine"
+    SERVER = "server"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a page shows. `text` is looked for in names, triggers and makers' names."""
+
+    scope: Scope = Scope.ALL
+    kind: LoraKind | None = None
+    owner_id: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One trained or imported state of a LoRA."""
+
+    lora_id: str
+    version: int
+    job_id: str | None
+    file: StoredObject
+    preview: StoredObject | None
+    poster: StoredObject | None
+    loss_curve: StoredObject | None
+    manifest: LoraManifest
+    created_at: float
+
+    @property
+    def objects(self) -> list[StoredObject]:
+        """Everything it keeps in the store."""
+        return [obj for obj in (self.file, self.preview, self.poster, self.loss_curve) if obj is not None]
+
+
+# each shelf is read from one covering index
+_COLUMNS = "lora_id, kind, name, trigger_word, owner_id, owner_name, withheld"
+_SHELVES = {
+    Scope.MINE: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND owner_id = :me",  # noqa: S608 - constants
+    Scope.SERVER: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND guild_id = :guild AND visibility <> 'private'",  # noqa: S608 - constants
+    Scope.PUBLIC: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND visibility = 'public'",  # noqa: S608 - constants
+}
+_SHELVES[Scope.ALL] = " UNION ".join(_SHELVES.values())
+
+
+async def page(
+    db: Connection, viewer_id: int, guild_id: int | None, filters: Filters, offset: int, limit: int
+) -> tuple[list[LoraRecord], int]:
+    """One page, newest LoRA first, and how many there are in all. What is withheld is shown to its owner only."""
+    pattern = "%" + filters.text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    values = {
+        "me": viewer_id,
+        "guild": guild_id,
+        "kind": filters.kind,
+        "owner": filters.owner_id,
+        "text": pattern,
+        "limit": limit,
+        "offset": offset,
+    }
+    rows = await db.execute_fetchall(
+        f"""WITH shelf AS ({_SHELVES[filters.scope]})
+        SELECT lora_id, count(*) OVER () AS total FROM shelf
+        WHERE (withheld IS NULL OR owner_id = :me) AND (:kind IS NULL OR kind = :kind) AND (:owner IS NULL OR owner_id = :owner)
+            AND (:text = '%%' OR name LIKE :text ESCAPE '\\' OR lower(trigger_word) LIKE :text ESCAPE '\\'
+                OR lower(owner_name) LIKE :text ESCAPE '\\')
+        ORDER BY lora_id DESC LIMIT :limit OFFSET :offset""",  # noqa: S608 - shelves are constants of this module
+        values,
+    )
+    found = list(rows)
+    if not found:
+        return [], 0
+    records = await loras.get_many(db, [row["lora_id"] for row in found])
+    return [records[row["lora_id"]] for row in found], int(found[0]["total"])
+
+
+async def insert_imported(tx: Connection, record: LoraRecord) -> None:
+    """A LoRA that no training of ours made, without files yet; `add_version` makes it ready.
+
+    Raises:
+        sqlite3.IntegrityError: the name is taken.
+    """
+    await loras.insert(tx, record)
+
+
+async def add_version(tx: Connection, files: Version) -> int:
+    """The newest version of a LoRA, in use from now on; its number. `files.version` is not read."""
+    rows = await tx.execute_fetchall(
+        """INSERT INTO lora_versions (lora_id, version, job_id, file, preview, poster, loss_curve, manifest, created_at)
+        SELECT ?, coalesce(max(version), 0) + 1, ?, ?, ?, ?, ?, ?, ? FROM lora_versions WHERE lora_id = ? RETURNING version""",
+        (
+            *(files.lora_id, files.job_id, files.file.model_dump_json()),
+            *(obj.model_dump_json() if obj else None for obj in (files.preview, files.poster, files.loss_curve)),
+            *(files.manifest.model_dump_json(), files.created_at, files.lora_id),
+        ),
+    )
+    number = int(next(iter(rows))["version"])
+    await use_version(tx, files.lora_id, number)
+    return number
+
+
+async def mark_ready(tx: Connection, job_id: str, trained: LoraTrained, now: float) -> None:
+    """A training's files become the newest version of its LoRA. Of one that was deleted meanwhile they become litter to purge."""
+    lora = await loras.get(tx, trained.lora_id)
+    if lora is None:
+        return
+    if lora.state is LoraState.GONE:
+        await tx.execute("UPDATE loras SET purged = 0 WHERE lora_id = ?", (trained.lora_id,))
+        return
+    files = Version(
+        lora_id=trained.lora_id,
+        version=0,
+        job_id=job_id,
+        file=trained.file,
+        preview=trained.preview,
+        poster=trained.poster,
+        loss_curve=trained.loss_curve,
+        manifest=trained.manifest,
+        created_at=now,
+    )
+    await add_version(tx, files)
+
+
+async def versions(db: Connection, lora_id: str) -> list[Version]:
+    """All versions, newest first."""
+    rows = await db.execute_fetchall("SELECT * FROM lora_versions WHERE lora_id = ? ORDER BY version DESC", (lora_id,))
+    return [_version(row) for row in rows]
+
+
+async def use_version(tx: Connection, lora_id: str, version: int) -> bool:
+    """Make a version the one in use; False when there is none of this number."""
+    cursor = await tx.execute(
+        """UPDATE loras SET state = 'ready', version = chosen.version, file = chosen.file, preview = chosen.preview, poster = chosen.poster,
+            loss_curve = chosen.loss_curve, manifest = chosen.manifest
+        FROM lora_versions AS chosen
+        WHERE loras.lora_id = ? AND loras.state <> 'gone' AND chosen.lora_id = loras.lora_id AND chosen.version = ?""",
+        (lora_id, version),
+    )
+    return cursor.rowcount == 1
+
+
+async def edit(tx: Connection, lora_id: str, *, name: str, visibility: Visibility, examples: Sequence[str]) -> None:
+    """What an owner may change.
+
+    Raises:
+        sqlite3.IntegrityError: the name is taken where the LoRA would be seen.
+    """
+    await tx.execute(
+        "UPDATE loras SET name = ?, visibility = ?, examples = ? WHERE lora_id = ?",
+        (name, visibility, json.dumps(list(examples), ensure_ascii=False), lora_id),
+    )
+
+
+async def withhold(tx: Connection, lora_id: str, reason: Withheld | None) -> None:
+    """Keep everybody from using it, or give it back (None)."""
+    await tx.execute("UPDATE loras SET withheld = ? WHERE lora_id = ?", (reason, lora_id))
+
+
+async def mark_gone(tx: Connection, lora_id: str) -> bool:
+    """`ready -> gone`; False when it was not there. Casts lose this member."""
+    if (await tx.execute("UPDATE loras SET state = 'gone' WHERE lora_id = ? AND state = 'ready'", (lora_id,))).rowcount == 0:
+        return False
+    await tx.execute("DELETE FROM cast_members WHERE lora_id = ?", (lora_id,))
+    return True
+
+
+async def to_purge(db: Connection, limit: int = 50) -> list[str]:
+    """Gone LoRAs whose files are still there and that no open job loads."""
+    rows = await db.execute_fetchall(
+        """SELECT lora_id FROM loras WHERE state = 'gone' AND purged = 0 AND NOT EXISTS (
+            SELECT 1 FROM jobs, json_each(jobs.request, '$.adapters') AS used
+            WHERE jobs.finished_at IS NULL AND json_extract(used.value, '$.lora_id') = loras.lora_id) LIMIT ?""",
+        (limit,),
+    )
+    return [row["lora_id"] for row in rows]
+
+
+async def mark_purged(tx: Connection, lora_id: str) -> None:
+    """Its files are deleted, so its versions are forgotten."""
+    await tx.execute("DELETE FROM lora_versions WHERE lora_id = ?", (lora_id,))
+    await tx.execute(
+        "UPDATE loras SET purged = 1, file = NULL, preview = NULL, poster = NULL, loss_curve = NULL WHERE lora_id = ? AND state = 'gone'",
+        (lora_id,),
+    )
+
+
+async def open_jobs_using(db: Connection, lora_id: str) -> list[str]:
+    """Ids of the jobs that have not ended and load the LoRA."""
+    rows = await db.execute_fetchall(
+        """SELECT job_id FROM jobs, json_each(jobs.request, '$.adapters') AS used
+        WHERE jobs.finished_at IS NULL AND json_extract(used.value, '$.lora_id') = ? ORDER BY job_id""",
+        (lora_id,),
+    )
+    return [row["job_id"] for row in rows]
+
+
+def _version(row: Row) -> Version:
+    def stored(column: str) -> StoredObject | None:
+        return StoredObject.model_validate_json(row[column]) if row[column] is not None else None
+
+    return Version(
+        lora_id=row["lora_id"],
+        version=row["version"],
+        job_id=row["job_id"],
+        file=StoredObject.model_validate_json(row["file"]),
+        preview=stored("preview"),
+        poster=stored("poster"),
+        loss_curve=stored("loss_curve"),
+        manifest=LoraManifest.model_validate_json(row["manifest"]),
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,223 @@
+"""The LoRA library on a real database and store: who sees what, versions, deleting, casts, a shelf of 10,000."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from ulid import ULID
+
+from bot.errors import Refusal, RefusalCode
+from bot.services.library import Filters, Scope
+from bot.services.loras import Lora
+from bot.services.values import Actor
+from bot.storage import library as table
+from bot.storage.loras import Visibility, Withheld
+from engine.contracts.lora import LoraKind
+from engine.contracts.status import Lane
+from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, place
+
+OTHER_GUILD = 11
+
+
+async def trained(core: Core, worker: PlayedWorker, name: str = "zoko", who: Actor | None = None) -> Lora:
+    """A LoRA whose training succeeded, with its file in the store."""
+    await core.train(who, name=name)
+    await finish(core, worker)
+    return await core.services.loras.named(name, who or actor())
+
+
+async def finish(core: Core, worker: PlayedWorker) -> None:
+    """The waiting training succeeds."""
+    await core.dispatcher.dispatch()
+    job = await worker.claim(Lane.TRAIN)
+    await core.store.put_bytes(f"loras/{job.lora_id}/{job.job_id}.safetensors", b"weights", "application/x-safetensors")  # type: ignore[union-attr]
+    await worker.succeed(job)
+    await core.consume()
+
+
+async def refusal(awaitable: object) -> Refusal:
+    """The refusal that comes."""
+    with pytest.raises(Refusal) as refused:
+        await awaitable  # type: ignore[misc]
+    return refused.value
+
+
+async def seen(core: Core, who: Actor, **filters: object) -> list[str]:
+    """Names on the first page."""
+    return [lora.name for lora in (await core.services.library.page(who, Filters(**filters), 1)).loras]  # type: ignore[arg-type]
+
+
+async def test_private_lora_looks_like_a_missing_one_to_everybody_else(core: Core, played_worker: PlayedWorker) -> None:
+    """By name, by id, in lists, in autocomplete and as a taken name: nothing tells a foreign private LoRA from none."""
+    lora = await trained(core, played_worker)
+    mate, library = actor(2, name="mate"), core.services.library
+    assert await seen(core, mate) == ["zoko"]
+    await library.edit(lora.lora_id, actor(), name="zoko", visibility=Visibility.PRIVATE, examples=[])
+    assert await seen(core, mate) == []
+    assert await seen(core, actor()) == ["zoko"]
+    hidden, missing = await refusal(core.generate(mate, loras="zoko")), await refusal(core.generate(mate, loras="zok0"))
+    assert (hidden.code, hidden.facts) == (missing.code, missing.facts | {"name": "zoko"})
+    by_id, never = await refusal(library.show(lora.lora_id, mate)), await refusal(library.show(str(ULID()), mate))
+    assert (by_id.code, by_id.facts) == (never.code, never.facts)
+    for forbidden in (library.delete, library.download, library.owned):
+        assert (await refusal(forbidden(lora.lora_id, mate))).code is RefusalCode.LORA_GONE
+    assert await core.services.loras.complete("zo", mate) == []
+    await core.train(mate, name="zoko")  # the name is free for others
+
+
+async def test_public_lora_is_used_from_another_server_by_name(core: Core, played_worker: PlayedWorker) -> None:
+    """Elsewhere a server's LoRA is unknown; a public one works, is credited, and its name is taken among public ones only."""
+    lora = await trained(core, played_worker)
+    stranger = actor(3, name="stranger", guild_id=OTHER_GUILD)
+    assert (await refusal(core.generate(stranger, loras="zoko"))).code is RefusalCode.LORA_UNKNOWN
+    await core.services.library.edit(lora.lora_id, actor(), name="zoko", visibility=Visibility.PUBLIC, examples=[])
+    clip = (await core.generate(stranger, loras="zoko:0.7")).view.record.job
+    assert await core.services.loras.credits(clip.adapters) == {lora.lora_id: 1}  # type: ignore[union-attr]
+    assert await seen(core, stranger, scope=Scope.PUBLIC) == ["zoko"]
+    assert await seen(core, stranger, scope=Scope.SERVER) == []
+    mine = await trained(core, played_worker, "zoko", stranger)
+    assert (await core.services.loras.named("zoko", stranger)).lora_id == mine.lora_id, "one's own comes first"
+    publish = core.services.library.edit(mine.lora_id, stranger, name="zoko", visibility=Visibility.PUBLIC, examples=[])
+    assert (await refusal(publish)).facts["by_self"] is False
+
+
+async def test_only_the_owner_changes_a_lora(core: Core, played_worker: PlayedWorker) -> None:
+    """Others of the server are refused; bad names and examples are refused with their limits."""
+    lora, library = await trained(core, played_worker), core.services.library
+    for attempt in (
+        library.delete(lora.lora_id, actor(2)),
+        library.roll_back(lora.lora_id, actor(2), 1),
+        library.owned(lora.lora_id, actor(2)),
+    ):
+        assert (await refusal(attempt)).code is RefusalCode.NOT_OWNER
+    server = {"visibility": Visibility.SERVER}
+    for name in ("../x", "a'; DROP TABLE loras;--", "zo\u200bko", "\u202ezoko", "@everyone", "**b**", "x"):
+        assert (await refusal(library.edit(lora.lora_id, actor(), name=name, examples=[], **server))).code is RefusalCode.NAME_INVALID
+    assert (
+        await refusal(library.edit(lora.lora_id, actor(), name="zoko", examples=["x" * 201], **server))
+    ).code is RefusalCode.EXAMPLES_TOO_LONG
+    renamed = await library.edit(lora.lora_id, actor(), name="Zed", examples=["zed sings", " "], **server)
+    assert (renamed.name, renamed.examples, renamed.trigger) == ("zed", ("zed sings",), "zoko")
+    assert [choice.value for choice in await core.services.loras.complete("z", actor())] == ["zed"]
+
+
+async def test_deleted_lora_keeps_its_file_until_no_open_job_loads_it(core: Core, played_worker: PlayedWorker) -> None:
+    """Nobody can choose it any more at once; the queued clip still renders; then file, versions and preview go."""
+    lora = await trained(core, played_worker)
+    key = f"loras/{lora.lora_id}/{lora.job_id}.safetensors"
+    await core.generate(loras="zoko")
+    done = await core.services.library.delete(lora.lora_id, actor())
+    assert done.still_used_by == 1
+    assert await core.store.exists(key)
+    assert (await refusal(core.generate(loras="zoko"))).code is RefusalCode.LORA_UNKNOWN
+    assert (await refusal(core.services.library.show(lora.lora_id, actor()))).code is RefusalCode.LORA_GONE
+    await core.dispatcher.dispatch()
+    await played_worker.succeed(await played_worker.claim(Lane.RENDER))
+    await core.consume()
+    assert await core.services.library.purge() == 1
+    assert not await core.store.exists(key)
+    assert await core.rows("lora_versions") == []
+    assert await core.services.library.purge() == 0
+
+
+async def test_new_version_is_used_at_once_and_rolled_back(core: Core, played_worker: PlayedWorker) -> None:
+    """A second training of the same LoRA keeps its id and name; each version keeps its file."""
+    lora, library = await trained(core, played_worker), core.services.library
+    report = await core.services.datasets.open_version(actor(), await library.owned(lora.lora_id, actor()))
+    await core.services.datasets.add(report.dataset.dataset_id, actor(), core.pictures(5, start=50))
+    await core.services.jobs.submit_training(report.dataset.dataset_id, actor(), place(), 77)
+    assert (await core.services.loras.named("zoko", actor())).file == lora.file, "the old one serves meanwhile"
+    await finish(core, played_worker)
+    renewed = await library.show(lora.lora_id, actor())
+    assert [version.version for version in renewed.versions] == [2, 1]
+    assert renewed.lora.version == 2
+    assert renewed.lora.file != lora.file
+    back = await library.roll_back(lora.lora_id, actor(), 1)
+    assert (back.version, back.file) == (1, lora.file)
+    assert (await refusal(library.roll_back(lora.lora_id, actor(), 3))).code is RefusalCode.VERSION_UNKNOWN
+
+
+async def test_training_post_deleted_leaves_the_lora(core: Core, played_worker: PlayedWorker) -> None:
+    """Deleting the message of a training takes neither the LoRA nor its pictures."""
+    lora = await trained(core, played_worker)
+    assert lora.job_id is not None
+    await core.services.jobs.delete_result(lora.job_id, actor())
+    assert (await core.services.library.show(lora.lora_id, actor())).lora.file == lora.file
+    assert (await core.generate(loras="zoko")).duplicate is False
+
+
+async def test_withheld_lora_is_refused_with_its_reason(core: Core, played_worker: PlayedWorker) -> None:
+    """Typed, called by a cast, or asked for again: a withheld LoRA does not load, and others do not see it."""
+    lora = await trained(core, played_worker)
+    clip = await core.generate(loras="zoko")
+    await core.services.casts.save("pilot", "zoko:0.5", actor())
+    async with core.database.transaction() as tx:
+        await table.withhold(tx, lora.lora_id, Withheld.LIKENESS)
+    for attempt in (
+        core.generate(loras="zoko"),
+        core.generate(loras="@pilot"),
+        core.services.jobs.repeat(clip.view.record.job_id, actor(), place(), 5),
+        core.services.library.download(lora.lora_id, actor()),
+    ):
+        assert (await refusal(attempt)).code is RefusalCode.LORA_WITHHELD
+    assert await seen(core, actor(2)) == []
+    assert await seen(core, actor()) == ["zoko"]
+    assert await core.services.loras.complete("z", actor()) == []
+
+
+async def test_cast_brings_its_members_with_their_weights(core: Core, played_worker: PlayedWorker) -> None:
+    """A cast is called with @, scaled by a weight, shared with the server, and leaves out what the caller may not see."""
+    casts = core.services.casts
+    zoko = await trained(core, played_worker)
+    await trained(core, played_worker, "ink")
+    await casts.save("@Pilot", "zoko:0.8, ink", actor())
+    job = (await core.generate(actor(2), loras="@pilot:0.5")).view.record.job
+    assert [(use.name, use.weight) for use in job.adapters] == [("zoko", 0.4), ("ink", 0.5)]  # type: ignore[union-attr]
+    assert (await refusal(core.generate(loras="@pilot, zoko"))).code is RefusalCode.LORA_DUPLICATE
+    assert (await refusal(core.generate(loras="@nobody"))).code is RefusalCode.CAST_UNKNOWN
+    await core.services.library.edit(zoko.lora_id, actor(), name="zoko", visibility=Visibility.PRIVATE, examples=[])
+    job = (await core.generate(actor(2), loras="@pilot")).view.record.job
+    assert [use.name for use in job.adapters] == ["ink"]  # type: ignore[union-attr]
+    assert [[lora.name for lora, _ in cast.members] for cast in await casts.listed(actor(2))] == [["ink"]]
+    assert (await refusal(casts.delete("pilot", actor(2)))).code is RefusalCode.CAST_UNKNOWN
+    assert (await refusal(core.generate(actor(2, guild_id=OTHER_GUILD), loras="@pilot"))).code is RefusalCode.CAST_UNKNOWN
+    await casts.delete("pilot", actor())
+    assert await casts.listed(actor()) == []
+
+
+async def test_library_finds_by_kind_maker_and_text(core: Core, played_worker: PlayedWorker) -> None:
+    """Filters combine; text that means something to SQL is only text."""
+    await trained(core, played_worker)
+    await trained(core, played_worker, "ink_wash", actor(2, name="mate"))
+    assert await seen(core, actor(), text="ink_") == ["ink_wash"]
+    assert await seen(core, actor(), text="MATE") == ["ink_wash"]
+    assert await seen(core, actor(), owner_id=1) == ["zoko"]
+    assert await seen(core, actor(), scope=Scope.MINE) == ["zoko"]
+    assert await seen(core, actor(), kind=LoraKind.STYLE) == []
+    for text in ("%", "_%", "' OR 1=1 --", "\\"):
+        assert await seen(core, actor(), text=text) == []
+
+
+async def test_ten_thousand_loras_in_one_server_answer_fast(core: Core) -> None:
+    """Every page is reachable, search finds the needle, and autocomplete offers 25 at once, from memory after the first time."""
+    row = (
+        "INSERT INTO loras (lora_id, owner_id, owner_name, guild_id, name, kind, trigger_word, base, state, file, created_at) "
+        "VALUES (?, ?, 'somebody', ?, ?, 'style', ?, 'tiny', 'ready', '{}', 0)"
+    )
+    async with core.database.transaction() as tx:
+        rows = [(f"01JD{n:022d}", 1000 + n % 500, GUILD, f"style-{n:05d}", f"style-{n:05d}") for n in range(10_000)]
+        await tx.executemany(row, rows)
+        file = '{"key": "loras/a/b.safetensors", "sha256": "' + "0" * 64 + '", "size": 1, "media_type": "application/x-safetensors"}'
+        await tx.execute("UPDATE loras SET file = ?", (file,))
+    library, who = core.services.library, actor()
+    first, last = await library.page(who, Filters(), 1), await library.page(who, Filters(), 99_999)
+    assert (first.total, first.pages, last.number, len(last.loras)) == (10_000, 1667, 1667, 4)
+    found = await library.page(who, Filters(text="tyle-07777"), 1)
+    assert [lora.name for lora in found.loras] == ["style-07777"]
+    assert len(await core.services.loras.complete("", who)) == 25
+    began = time.perf_counter()
+    assert [choice.value for choice in await core.services.loras.complete("-0777", who)] == [f"style-0777{n}" for n in range(10)]
+    assert time.perf_counter() - began < 1.0  # Discord waits three seconds
+    nearest = (await refusal(core.generate(loras="style-0777"))).facts["nearest"]
+    assert nearest
