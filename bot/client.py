@@ -13,13 +13,13 @@ import discord
 from discord import app_commands
 
 from bot import error_handler
-from bot.commands.desk import Desk
-from bot.commands.registry import BUTTON_HANDLERS, FORM_HANDLERS, MODERATED_VERBS, build_commands
+from bot.commands.desk import Desk, action_of
+from bot.commands.registry import BUTTON_HANDLERS, FORM_HANDLERS, actions, build_commands
 from bot.commands.uploads import Downloader
 from bot.config import BotSettings
-from bot.errors import Refusal, RefusalCode
 from bot.loopback import loopback_connector
 from bot.services.app import Services
+from bot.services.policy import POLICY
 from bot.ui import cards, text
 from bot.ui.modals import FORM_ID
 from bot.ui.views import BUTTONS, Press
@@ -39,7 +39,21 @@ def build_connector(settings: BotSettings) -> aiohttp.TCPConnector:
 
 
 class CommandTree(app_commands.CommandTree["CallsheetClient"]):
-    """discord.py's tree with our error handler."""
+    """discord.py's tree with our gate and our error handler."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Every slash command and every autocomplete begins here; the library lets no exception of this method answer anybody."""
+        if interaction.type not in (discord.InteractionType.application_command, discord.InteractionType.autocomplete):
+            return True
+        action = action_of(interaction)
+        if action is None:  # the library says that the command has changed
+            return True
+        try:
+            await interaction.client.desk.admit(interaction, action)
+        except Exception as error:  # noqa: BLE001 - see above
+            await error_handler.handle(interaction, error)
+            return False
+        return True
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
         """Every error of a slash command ends here."""
@@ -69,7 +83,11 @@ class CallsheetClient(discord.Client):
         self._downloads = aiohttp.ClientSession(connector=build_connector(settings), cookie_jar=aiohttp.DummyCookieJar())
         self.desk = Desk(services, Downloader(self._downloads, settings.scratch_dir, settings.max_upload_bytes))
         self.tree = CommandTree(self)
-        for command in build_commands(self.desk):
+        commands = build_commands(self.desk)
+        lawless = actions(commands) - set(POLICY)
+        if lawless:
+            raise LookupError(f"no rule in bot/services/policy.py for {', '.join(sorted(lawless))}")
+        for command in commands:
             self.tree.add_command(command)
 
     async def setup_hook(self) -> None:
@@ -107,14 +125,8 @@ class CallsheetClient(discord.Client):
     # ---- buttons: `bot.ui.views.ButtonHost` -----------------------------------------------------------------------------------------
 
     async def authorise(self, interaction: Interaction, press: Press) -> None:
-        """Raise Refusal unless this person may press this button; data sets check their owner in their service."""
-        if press.target != "job":
-            return
-        record = (await self.desk.services.jobs.get(press.subject)).record
-        actor = self.desk.actor(interaction)
-        moderates = press.verb in MODERATED_VERBS and actor.is_admin and actor.guild_id == record.guild_id
-        if record.owner_id != actor.user_id and not moderates:
-            raise Refusal(RefusalCode.NOT_OWNER)
+        """Raise Refusal unless this person may press this button."""
+        await self.desk.admit(interaction, f"{press.target}:{press.verb}", press.subject)
 
     async def pressed(self, interaction: Interaction, press: Press) -> None:
         """Run the handler of the button."""
@@ -136,6 +148,7 @@ class CallsheetClient(discord.Client):
                 if form is None or handler is None:
                     await self._say_no(interaction, text.UNKNOWN_FORM)
                 else:
+                    await self.desk.admit(interaction, f"form:{form['form']}", form["subject"])
                     await handler(self.desk, interaction, form["subject"])
             elif interaction.type is discord.InteractionType.component and not any(
                 button.__discord_ui_compiled_template__.fullmatch(custom_id) for button in BUTTONS

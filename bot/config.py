@@ -54,6 +54,7 @@ class BotSettings(BaseSettings):
     default_plan: Literal["free", "premium", "enterprise"] | None = Field(
         default=None, description="Plan of everybody who bought none; default: free where plans are sold, else premium"
     )
+    operators: str = Field(default="", pattern=_IDS, description="Discord users who run this bot, ids with commas")
     premium_skus: str = Field(default="", pattern=_IDS, description="Discord SKUs that grant premium, ids with commas")
     enterprise_skus: str = Field(default="", pattern=_IDS, description="Discord SKUs that grant enterprise, ids with commas")
     free_daily_units: int = Field(default=200, ge=0, description="Units one person on the free plan may spend per day (UTC)")
@@ -135,6 +136,17 @@ class BotSettings(BaseSettings):
         return self.default_plan or ("free" if self.premium_skus or self.enterprise_skus else "premium")
 
     @property
+    def operator_ids(self) -> frozenset[int]:
+        """`operators` as numbers."""
+        return _numbers(self.operators)
+
+    @property
+    def skus(self) -> dict[int, str]:
+        """What is sold on Discord: SKU id to the plan it grants."""
+        sold = {"premium": self.premium_skus, "enterprise": self.enterprise_skus}
+        return {sku: plan for plan, ids in sold.items() for sku in sorted(_numbers(ids))}
+
+    @property
     def keys(self) -> Keys:
         """Names of the Redis keys."""
         return Keys(self.key_prefix)
@@ -158,6 +170,10 @@ class BotSettings(BaseSettings):
     def scratch_dir(self) -> Path:
         """Temporary files; emptied at start."""
         return self.data_dir / "scratch"
+
+
+def _numbers(ids: str) -> frozenset[int]:
+    return frozenset(int(part) for part in ids.split(",") if part)
 
 
 def load_settings() -> BotSettings:

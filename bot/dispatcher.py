@@ -102,7 +102,7 @@ class Dispatcher:
     async def _hand_out(self, record: JobRecord) -> bool:
         """Mark first, then enqueue: a crash in between leaves a row that `reconcile` finds missing in Redis, never a job without a row."""
         async with self.database.transaction() as tx:
-            if not await table.mark_dispatched(tx, record.job_id, self.clock()):
+            if not await table.may_run(tx, record.job_id) or not await table.mark_dispatched(tx, record.job_id, self.clock()):
                 return False
             lost_before = await table.losses(tx, record.job_id) > 0
         if lost_before and not (await self.queue.find([(record.job, record.pool)]))[record.job_id].queued:

@@ -10,10 +10,13 @@ import discord
 from discord import app_commands
 
 from bot import discord_codes
+from bot.commands.desk import focused
 from bot.errors import Refusal
 from bot.ui import cards, text
 
 _log = logging.getLogger(__name__)
+
+MAX_CHOICE_CHARS = 100
 
 Interaction = discord.Interaction[Any]
 
@@ -54,6 +57,15 @@ def _context(interaction: Interaction) -> dict[str, object]:
     }
 
 
+def _explained(interaction: Interaction, sentence: str) -> list[app_commands.Choice[str]]:
+    """One choice that says why there are none; only a text option can show it."""
+    option = focused(interaction)
+    if option is None or option.get("type") != discord.AppCommandOptionType.string.value:
+        return []
+    words = sentence if len(sentence) <= MAX_CHOICE_CHARS else sentence[: MAX_CHOICE_CHARS - 1] + "…"
+    return [app_commands.Choice(name=words, value=str(option.get("value") or "")[:MAX_CHOICE_CHARS] or " ")]
+
+
 async def _answer(interaction: Interaction, sentence: str) -> None:
     """Say `sentence` to the asker alone, by whatever way the interaction still offers."""
     response, card = interaction.response, cards.refusal(sentence)
@@ -61,7 +73,7 @@ async def _answer(interaction: Interaction, sentence: str) -> None:
     try:
         if interaction.type is discord.InteractionType.autocomplete:
             if not response.is_done():
-                await response.autocomplete([])
+                await response.autocomplete(_explained(interaction, sentence))
         elif not response.is_done():
             await response.send_message(view=card, ephemeral=True, allowed_mentions=nobody)
         elif response.type is discord.InteractionResponseType.deferred_channel_message:

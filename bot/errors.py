@@ -52,10 +52,19 @@ class RefusalCode(StrEnum):
     ASPECT_UNKNOWN = "aspect_unknown"  # aspect, known: list[str]
     SEED_OUT_OF_RANGE = "seed_out_of_range"  # seed, limit
     # quota and order
-    QUOTA_EXCEEDED = "quota_exceeded"  # needed, left, limit, resets_at (unix seconds)
-    TOO_MANY_JOBS = "too_many_jobs"  # open, limit
+    QUOTA_EXCEEDED = "quota_exceeded"  # needed, left, limit, resets_at (unix seconds), scope: "person" | "member" | "server", window
+    TOO_MANY_JOBS = "too_many_jobs"  # open, limit, here: True for a limit on waiting jobs in this server
     # plans
     PLAN_NEEDED = "plan_needed"  # feature, plan, needed, ended: a better plan they had, ended_at (unix seconds)
+    # what people who manage a server set
+    SETTING_OUT_OF_RANGE = "setting_out_of_range"  # name, value, minimum, maximum
+    TOO_MANY_PLACES = "too_many_places"  # limit: channels or roles in one list
+    # permission
+    BLOCKED = "blocked"  # reason, everywhere: bool
+    CHANNEL_CLOSED = "channel_closed"  # channels: list[int] where commands work
+    ROLE_NEEDED = "role_needed"  # the server names roles, the person has none of them; -
+    NOT_ADMIN = "not_admin"  # -
+    NOT_OPERATOR = "not_operator"  # -
     # jobs
     JOB_UNKNOWN = "job_unknown"  # -
     JOB_OVER = "job_over"  # status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,6 +51,14 @@ class Desk:
         admin = interaction.guild_id is not None and (interaction.permissions.administrator or interaction.permissions.manage_guild)
         return Actor(user.id, interaction.guild_id, user.display_name, roles, admin)
 
+    async def admit(self, interaction: Interaction, action: str, subject_id: str | None = None) -> None:
+        """Let the asker do `action` (a name of `bot.services.policy`), with the plans Discord says they have.
+
+        Raises:
+            Refusal: see `Gate.check`.
+        """
+        await self.services.gate.check(action, self.actor(interaction), _channels(interaction), subject_id)
+
     def place(self, interaction: Interaction) -> JobPlace:
         """Where posts of a job started here go, checked now so that nobody waits for a video that cannot be shown.
 
@@ -90,6 +98,32 @@ class Desk:
             await answer(interaction, job_cards.queued(submitted.view, status.left, note=note))
         except Exception:  # noqa: BLE001 - whatever it was, the job is queued
             _log.exception("receipt not delivered", extra={"job_id": submitted.view.record.job_id})
+
+
+def action_of(interaction: Interaction) -> str | None:
+    """Name of a command, or of the option that is being completed, as in `bot.services.policy`; None for a command that is not ours."""
+    command = interaction.command
+    if command is None:
+        return None
+    option = focused(interaction)
+    return f"/{command.qualified_name}" if option is None else f"/{command.qualified_name}:{option['name']}"
+
+
+def focused(interaction: Interaction) -> Mapping[str, Any] | None:
+    """The option somebody types into, within subcommands too; None unless this is an autocomplete."""
+    level: list[Mapping[str, Any]] = list(dict(interaction.data or {}).get("options") or [])
+    while level:
+        for option in level:
+            if option.get("focused"):
+                return option
+        level = [inner for option in level for inner in option.get("options") or []]
+    return None
+
+
+def _channels(interaction: Interaction) -> tuple[int, ...]:
+    channel = interaction.channel
+    parent = channel.parent_id if isinstance(channel, discord.Thread) else None
+    return tuple(number for number in (interaction.channel_id, parent) if number is not None)
 
 
 async def answer(interaction: Interaction, card: cards.Card, files: Sequence[discord.File] = ()) -> None:

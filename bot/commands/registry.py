@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from discord import app_commands
 
 from bot.commands import casts, generate, jobs, loras, quota, train
 from bot.commands.desk import Desk, Interaction
+
+AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 Handler = Callable[[Desk, Interaction, str], Awaitable[None]]
 
@@ -38,10 +40,21 @@ FORM_HANDLERS: Mapping[str, Handler] = {
     "edit": loras.edit,
 }
 
-MODERATED_VERBS = frozenset({"cancel", "delete"})
-"""What somebody who manages the server may do with jobs of others there."""
 
-
-def build_commands(desk: Desk) -> list[app_commands.Command[Any, ..., Any] | app_commands.Group]:
+def build_commands(desk: Desk) -> list[AnyCommand]:
     """Every slash command, bound to `desk`."""
     return [module.build(desk) for module in (train, generate, loras, casts, jobs, quota)]
+
+
+def actions(commands: Iterable[AnyCommand]) -> set[str]:
+    """Everything a person can do, by the names of `bot.services.policy`."""
+    found = {f"{target}:{verb}" for target, verb in BUTTON_HANDLERS} | {f"form:{name}" for name in FORM_HANDLERS}
+    for command in commands:
+        leaves = command.walk_commands() if isinstance(command, app_commands.Group) else [command]
+        for leaf in leaves:
+            if isinstance(leaf, app_commands.Group):
+                continue
+            found.add(f"/{leaf.qualified_name}")
+            if isinstance(leaf, app_commands.Command):
+                found |= {f"/{leaf.qualified_name}:{option.display_name}" for option in leaf.parameters if option.autocomplete}
+    return found

@@ -10,12 +10,14 @@ from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.files import Files
+from bot.services.gate import Gate
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.loras import Loras
 from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
+from bot.services.servers import Servers
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Services:
     loras: Loras
     quotas: Quotas
     plans: Plans
+    servers: Servers
+    gate: Gate
     posts: Posts
     cards: Cards
     files: Files

@@ -11,6 +11,7 @@ from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
+from bot.services.gate import Gate, StoredFacts
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.line import Line
@@ -21,6 +22,7 @@ from bot.services.overview import Overview
 from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
+from bot.services.servers import Servers
 from bot.services.uploads import Uploads
 from bot.storage.database import Database
 from engine.store import ObjectStore
@@ -31,7 +33,8 @@ def build_services(
 ) -> Services:
     """All services of one bot."""
     plans = Plans(settings, database, clock)
-    quotas = Quotas(database, clock, settings.daily_units)
+    servers = Servers(database)
+    quotas = Quotas(database, clock, plans, servers)
     estimates = Estimates(database, clock)
     uploads = Uploads(settings, database, store)
     loras = Loras(database, settings.base)
@@ -61,6 +64,8 @@ def build_services(
         loras=loras,
         quotas=quotas,
         plans=plans,
+        servers=servers,
+        gate=Gate(settings, StoredFacts(database, servers, plans)),
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
         files=files,

@@ -297,6 +297,9 @@ class Jobs:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
         if isinstance(job, GenerateVideo):
             await self.loras.refuse_unusable(tx, job.adapters)
+        limits = await self.quotas.limits(actor)
+        if limits.waiting is not None and (waiting := await table.count_waiting(tx, actor.user_id, actor.guild_id)) >= limits.waiting:
+            raise Refusal(RefusalCode.TOO_MANY_JOBS, open=waiting, limit=limits.waiting, here=True)
         await self.quotas.reserve(tx, actor, job.job_id, units)
         route = await self.line.route(tx, job, place.guild_id)
         fleet.refuse_hopeless(self.queue.seen_workers, job, route.pool)
@@ -328,6 +331,7 @@ class Jobs:
             fair_start=there.order,
             contract_version=version_needed(job),
             spill_at=route.spill_at,
+            max_running=limits.running,
         )
         await table.insert(tx, new)
         await cards_table.insert(tx, job.job_id, nonce_for(job.job_id, "card"))

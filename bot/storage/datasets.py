@@ -50,6 +50,12 @@ class ItemRecord:
     num_frames: int
 
 
+async def belongs_to(db: Connection, dataset_id: str) -> tuple[int, int | None] | None:
+    """Owner and server of a data set."""
+    rows = await db.execute_fetchall("SELECT owner_id, guild_id FROM datasets WHERE dataset_id = ?", (dataset_id,))
+    return next(((row["owner_id"], row["guild_id"]) for row in rows), None)
+
+
 async def insert(tx: Connection, record: DatasetRecord) -> None:
     """Insert an empty draft."""
     await tx.execute(

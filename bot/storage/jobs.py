@@ -73,6 +73,7 @@ class NewJob:
     fair_start: float = 0.0
     contract_version: int = 1
     spill_at: float | None = None
+    max_running: int | None = None  # of this person's jobs in this server at once; None: no limit of the server's
 
 
 async def insert(tx: Connection, new: NewJob) -> None:
@@ -81,12 +82,12 @@ async def insert(tx: Connection, new: NewJob) -> None:
     await tx.execute("INSERT INTO lanes (base, lane, pool) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (job.base, lane, new.pool))
     await tx.execute(
         """INSERT INTO jobs (job_id, kind, lane, base, status, request, owner_id, owner_name, guild_id, channel_id, interaction_id,
-            units, plan, pool, turn, fair_start, fair_due, contract_version, spill_at, created_at)
-        VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            units, plan, pool, turn, fair_start, fair_due, contract_version, spill_at, created_at, max_running)
+        VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(job.job_id, job.kind, lane, job.base, job.model_dump_json(), new.owner_id, new.owner_name, new.guild_id, new.channel_id),
             *(new.interaction_id, new.units, new.plan, new.pool, new.turn, new.fair_start, new.fair_due),
-            *(new.contract_version, new.spill_at, new.created_at),
+            *(new.contract_version, new.spill_at, new.created_at, new.max_running),
         ),
     )
 
@@ -127,6 +128,12 @@ async def get(db: Connection, job_id: str) -> JobRecord | None:
     return await _one(db, "SELECT * FROM jobs WHERE job_id = ?", (job_id,))
 
 
+async def belongs_to(db: Connection, job_id: str) -> tuple[int, int | None] | None:
+    """Owner and server of a job."""
+    rows = await db.execute_fetchall("SELECT owner_id, guild_id FROM jobs WHERE job_id = ?", (job_id,))
+    return next(((row["owner_id"], row["guild_id"]) for row in rows), None)
+
+
 async def get_many(db: Connection, job_ids: Sequence[str]) -> list[JobRecord]:
     """Those jobs that exist, in any order."""
     return await _many(db, "SELECT * FROM jobs WHERE job_id IN (SELECT value FROM json_each(?))", (json.dumps(list(job_ids)),))
@@ -151,6 +158,12 @@ async def count_open(db: Connection, owner_id: int) -> int:
     return int(await _number(db, "SELECT count(*) FROM jobs WHERE owner_id = ? AND finished_at IS NULL", (owner_id,)))
 
 
+async def count_waiting(db: Connection, owner_id: int, guild_id: int | None) -> int:
+    """Jobs of one person in one server that no worker has begun."""
+    sql = "SELECT count(*) FROM jobs WHERE owner_id = ? AND finished_at IS NULL AND guild_id IS ? AND status <> 'running'"
+    return int(await _number(db, sql, (owner_id, guild_id)))
+
+
 async def open_jobs(db: Connection, *statuses: JobStatus) -> list[JobRecord]:
     """Every job in one of `statuses`, oldest first."""
     marks = ", ".join("?" * len(statuses))
@@ -159,10 +172,22 @@ async def open_jobs(db: Connection, *statuses: JobStatus) -> list[JobRecord]:
 
 
 async def waiting(db: Connection, base: str, lane: Lane, pool: str, limit: int, up_to_version: int) -> list[JobRecord]:
-    """Queued jobs of a lane in the order they will be handed out, without those that need a later contract version."""
-    sql = """SELECT * FROM jobs WHERE base = ? AND lane = ? AND pool = ? AND status = 'queued' AND contract_version <= ?
-        ORDER BY fair_start, job_id LIMIT ?"""
+    """Queued jobs of a lane in the order they will be handed out, without those that need a later contract version.
+
+    Those whose owner has as many jobs at work as their server lets one person have are passed over, too.
+    """
+    sql = f"""SELECT * FROM jobs WHERE base = ? AND lane = ? AND pool = ? AND status = 'queued' AND contract_version <= ?
+        AND {_MAY_RUN} ORDER BY fair_start, job_id LIMIT ?"""  # noqa: S608 - a constant of this module
     return await _many(db, sql, (base, lane, pool, up_to_version, limit))
+
+
+async def may_run(tx: Connection, job_id: str) -> bool:
+    """False while the owner of a job has as many jobs at work as their server lets one person have."""
+    return bool(await _number(tx, f"SELECT count(*) FROM jobs WHERE job_id = ? AND {_MAY_RUN}", (job_id,)))  # noqa: S608
+
+
+_MAY_RUN = """(max_running IS NULL OR max_running > (SELECT count(*) FROM jobs AS theirs WHERE theirs.owner_id = jobs.owner_id
+    AND theirs.finished_at IS NULL AND theirs.guild_id IS jobs.guild_id AND theirs.status IN ('dispatched', 'running')))"""
 
 
 async def waiting_lanes(db: Connection) -> list[tuple[str, Lane, str]]:

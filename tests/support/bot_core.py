@@ -67,6 +67,12 @@ class Core:
     folder: Path
     numbers: list[int] = field(default_factory=lambda: [0])
 
+    def set(self, **settings: object) -> None:
+        """Another configuration from now on; every service reads the same settings."""
+        for name, value in settings.items():
+            assert name in BotSettings.model_fields
+            object.__setattr__(self.settings, name, value)
+
     def number(self) -> int:
         """A number nobody had yet."""
         self.numbers[0] += 1

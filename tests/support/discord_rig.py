@@ -20,14 +20,19 @@ from bot.sandbox.server import GuildSpec, LoopbackDiscord
 from bot.services.app import Services
 from bot.services.cards import Card
 from bot.services.datasets import DatasetReport
+from bot.services.gate import Gate
 from bot.services.jobs import GenerationRequest, JobView, SubmittedJob
 from bot.services.library import Details, Filters, Page
 from bot.services.loras import Lora
+from bot.services.plans import Plan, Standing, terms_of
+from bot.services.policy import Subject
 from bot.services.posts import Post, PostKind
 from bot.services.quotas import QuotaStatus
+from bot.services.servers import ServerSettings
 from bot.services.shelf import Choice
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.status_cards import StatusCards
+from bot.storage.blocks import Block
 from bot.storage.datasets import DatasetState
 from bot.storage.jobs import JobRecord
 from engine.contracts.model import StoredObject
@@ -201,6 +206,43 @@ class FakeQuotas:
         return QuotaStatus(limit=300, used=100, reserved=20, resets_at=time.time() + 3600)
 
 
+@dataclass
+class FakeFacts:
+    """What the gate asks, in dicts; the gate and its rules are the real ones."""
+
+    jobs: FakeJobs
+    datasets: FakeDatasets
+    library: FakeLibrary
+    config: BotSettings
+    blocks: dict[int, Block] = field(default_factory=dict)  # by person
+    servers: dict[int | None, ServerSettings] = field(default_factory=dict)
+    plans: dict[int, Standing] = field(default_factory=dict)  # by person
+
+    async def block(self, guild_id: int | None, user_id: int) -> Block | None:
+        """Blocked everywhere, or not."""
+        return self.blocks.get(user_id)
+
+    async def settings(self, guild_id: int | None) -> ServerSettings:
+        """The defaults, unless the test sets some."""
+        return self.servers.get(guild_id, ServerSettings(guild_id or 0))
+
+    async def standing(self, guild_id: int | None, user_id: int) -> Standing:
+        """The plan without a purchase, unless the test sells one."""
+        default = Standing(terms_of(Plan(self.config.plan_without_purchase), self.config), False, None, None, None)
+        return self.plans.get(user_id, default)
+
+    async def subject(self, target: str, subject_id: str) -> Subject | None:
+        """Whose job or draft it is."""
+        if target == "job":
+            row = self.jobs.rows.get(subject_id)
+            return None if row is None else Subject(row.owner_id, row.guild_id)
+        if target in ("lora", "version"):
+            lora = next((lora for lora in self.library.found if lora.lora_id == subject_id.partition(".")[0]), None)
+            return None if lora is None else Subject(lora.owner_id, lora.guild_id)
+        draft = self.datasets.draft
+        return Subject(draft.owner_id, draft.guild_id) if draft.dataset_id == subject_id else None
+
+
 class FakePosts:
     """An outbox of its own; `outcomes` says what became of each post."""
 
@@ -362,6 +404,7 @@ class Rig:
     posts: FakePosts
     cards: FakeCards
     files: FakeFiles
+    facts: FakeFacts
     services: Services
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -400,23 +443,25 @@ async def rig(
         server = discord or await stack.enter_async_context(LoopbackDiscord(guild))
         given = {"data_dir": folder, "discord_endpoint": server.endpoint, "discord_ca_file": server.ca_file, "card_edit_interval_s": 0.1}
         configured = BotSettings(**(given | settings))
-        jobs = FakeJobs()
+        jobs, datasets, library = FakeJobs(), FakeDatasets(), FakeLibrary()
+        facts = FakeFacts(jobs, datasets, library, configured)
         fakes = {
-            "datasets": FakeDatasets(),
+            "datasets": datasets,
             "jobs": jobs,
             "loras": FakeLoras(),
-            "library": FakeLibrary(),
+            "library": library,
             "quotas": FakeQuotas(),
             "posts": FakePosts(),
             "cards": FakeCards(jobs, server._core.bell.ring),
             "files": FakeFiles(folder / "copies"),
         }
         # what the Discord surface never calls
-        others = {field.name: None for field in fields(Services) if field.name not in {*fakes, "settings", "clock"}}
-        services = Services(settings=configured, clock=server.clock.now, **cast("dict[str, Any]", fakes | others))
+        others = {field.name: None for field in fields(Services) if field.name not in {*fakes, "settings", "clock", "gate"}}
+        gate = Gate(configured, facts)
+        services = Services(settings=configured, clock=server.clock.now, gate=gate, **cast("dict[str, Any]", fakes | others))
         client = await stack.enter_async_context(CallsheetClient(configured, services))
         running = asyncio.create_task(client.start(server.token))
-        built = Rig(server, client, configured, services=services, **fakes)  # type: ignore[arg-type]
+        built = Rig(server, client, configured, services=services, facts=facts, **fakes)  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(15):
                 ready = asyncio.create_task(client.wait_until_ready())

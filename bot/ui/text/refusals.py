@@ -133,10 +133,17 @@ def _prompt_too_long(facts: Facts) -> str:
 
 def _quota_exceeded(facts: Facts) -> str:
     needed, left, limit = (fmt.count(_whole(facts, key), "unit") for key in ("needed", "left", "limit"))
+    window = {"day": "today", "week": "this week", "month": "this month"}.get(str(facts.get("window")), "today")
+    scope, back = str(facts.get("scope")), _number(facts, "resets_at")
     if _whole(facts, "needed") > _whole(facts, "limit"):
-        return f"This costs {needed}, more than the {limit} a person has per day here; ask for less, such as a shorter clip."
-    back = _number(facts, "resets_at")
-    return f"This costs {needed} and you have {left} of {limit} left today; they return {fmt.relative(back)} (at {fmt.clock(back)})."
+        per = f"per {facts.get('window') or 'day'}"
+        whose = f"the {limit} this whole server has {per}" if scope == "server" else f"the {limit} a person has {per} here"
+        return f"This costs {needed}, more than {whose}; ask for less, such as a shorter clip."
+    returning = f"they return {fmt.relative(back)} (at {fmt.clock(back)})"
+    if scope == "server":
+        return f"This costs {needed} and this server has {left} of its {limit} left {window}; {returning}."
+    where = " in this server" if scope == "member" else ""
+    return f"This costs {needed} and you have {left} of {limit} left {window}{where}; {returning}."
 
 
 def _seconds_out_of_range(facts: Facts) -> str:
@@ -163,6 +170,18 @@ def _plan_needed(facts: Facts) -> str:
         return f"{feature} is part of the {needed} plan, yours here is {_string(facts, 'plan', 'free')}; `/quota` shows what it includes."
     ended, at = _string(facts, "ended", "premium"), fmt.relative(_number(facts, "ended_at"))
     return f"{feature} is part of the {needed} plan, and your {ended} plan ended {at}; renew it to go on, `/quota` shows your plan."
+
+
+def _blocked(facts: Facts) -> str:
+    reason = f" ({_string(facts, 'reason', '', 200)})" if facts.get("reason") else ""
+    if facts.get("everywhere"):
+        return f"You are blocked from using this bot{reason}; ask the people who run it."
+    return f"You are blocked from using this bot in this server{reason}; ask somebody who manages the server."
+
+
+def _channel_closed(facts: Facts) -> str:
+    channels = [f"<#{channel}>" for channel in _items(facts, "channels")[:3]]
+    return f"I do not work in this channel; use {either(channels) or 'another channel'} instead."
 
 
 def _job_over(facts: Facts) -> str:
@@ -258,9 +277,22 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.SEED_OUT_OF_RANGE: lambda f: f"A seed is a whole number from 0 to {_whole(f, 'limit'):,}; choose one, or leave it out.",
     RefusalCode.QUOTA_EXCEEDED: _quota_exceeded,
     RefusalCode.TOO_MANY_JOBS: lambda f: (
-        f"You have {fmt.count(_whole(f, 'open'), 'job')} open of {_whole(f, 'limit')} at most; wait for one or cancel one in `/jobs`."
+        f"You have {fmt.count(_whole(f, 'open'), 'job')} {'waiting here' if f.get('here') else 'open'} of {_whole(f, 'limit')} at most; "
+        "wait for one or cancel one in `/jobs`."
     ),
     RefusalCode.PLAN_NEEDED: _plan_needed,
+    RefusalCode.SETTING_OUT_OF_RANGE: lambda f: (
+        f"{_string(f, 'value')} is no number for {_string(f, 'name')}; "
+        f"choose one from {_whole(f, 'minimum'):,} to {_whole(f, 'maximum'):,}."
+    ),
+    RefusalCode.TOO_MANY_PLACES: lambda f: f"A list holds at most {_whole(f, 'limit')}; take one off before you add another.",
+    RefusalCode.BLOCKED: _blocked,
+    RefusalCode.CHANNEL_CLOSED: _channel_closed,
+    RefusalCode.ROLE_NEEDED: lambda _: (
+        "This server lets people with certain roles use me only; ask somebody who manages it for one of them."
+    ),
+    RefusalCode.NOT_ADMIN: lambda _: "This is for people with the permission Manage Server; ask one of them.",
+    RefusalCode.NOT_OPERATOR: lambda _: "This is for the people who run this bot; ask one of them.",
     RefusalCode.JOB_UNKNOWN: lambda _: "This job is not known any more; start a new one with `/generate` or `/train`.",
     RefusalCode.JOB_OVER: _job_over,
     RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",

@@ -224,7 +224,7 @@ async def test_generate_is_refused_without_a_trace_when_the_start_picture_is_a_t
 
 async def test_start_picture_is_not_kept_when_the_quota_is_short(core: Core) -> None:
     """A refused job leaves no upload."""
-    core.services.quotas._daily_units = 0
+    core.set(daily_units=0)
     with pytest.raises(Refusal) as refused:
         await core.generate(image=core.file("start.png", hostile.picture(1)))
     assert refused.value.code is RefusalCode.QUOTA_EXCEEDED

@@ -52,6 +52,11 @@ FACTS: dict[RefusalCode, dict[str, object]] = {
     RefusalCode.SEED_OUT_OF_RANGE: {"seed": -1, "limit": 2**32 - 1},
     RefusalCode.QUOTA_EXCEEDED: {"needed": 200, "left": 20, "limit": 300, "resets_at": values.NOW},
     RefusalCode.TOO_MANY_JOBS: {"open": 20, "limit": 20},
+    RefusalCode.PLAN_NEEDED: {"feature": "training", "plan": "free", "needed": "premium", "ended": "premium", "ended_at": values.NOW},
+    RefusalCode.SETTING_OUT_OF_RANGE: {"name": "units", "value": -1, "minimum": 0, "maximum": 1000},
+    RefusalCode.TOO_MANY_PLACES: {"limit": 50},
+    RefusalCode.BLOCKED: {"reason": "spam", "everywhere": False},
+    RefusalCode.CHANNEL_CLOSED: {"channels": [1, 2, 3, 4]},
     RefusalCode.JOB_OVER: {"status": JobStatus.SUCCEEDED},
     RefusalCode.CHANNEL_FORBIDDEN: {"missing": ["Attach Files", "Send Messages"]},
 }
