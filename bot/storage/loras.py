@@ -80,7 +80,8 @@ class Offer:
 async def belongs_to(db: Connection, subject: str) -> tuple[int, int | None] | None:
     """Owner of a LoRA (`subject`: its id, or `id.version`), and the server it is shown in; a private one is shown in none."""
     rows = await db.execute_fetchall(
-        "SELECT owner_id, CASE visibility WHEN 'private' THEN NULL ELSE guild_id END AS guild_id FROM loras WHERE lora_id = ? AND state <> 'gone'",
+        """SELECT owner_id, CASE visibility WHEN 'private' THEN NULL ELSE guild_id END AS guild_id FROM loras
+        WHERE lora_id = ? AND state <> 'gone'""",
         (subject.partition(".")[0],),
     )
     return next(((row["owner_id"], row["guild_id"]) for row in rows), None)
