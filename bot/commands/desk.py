@@ -111,7 +111,8 @@ def action_of(interaction: Interaction) -> str | None:
 
 def focused(interaction: Interaction) -> Mapping[str, Any] | None:
     """The option somebody types into, within subcommands too; None unless this is an autocomplete."""
-    level: list[Mapping[str, Any]] = list(dict(interaction.data or {}).get("options") or [])
+    data: dict[str, Any] = dict(interaction.data or {})
+    level: list[Mapping[str, Any]] = list(data.get("options") or [])
     while level:
         for option in level:
             if option.get("focused"):
