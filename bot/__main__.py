@@ -155,7 +155,15 @@ async def _serve(
         await client.connect()
         stop.set()  # discord.py closes for good only when told to
 
-    web = WebServer(listener, services.files.store, services.files.signer, settings.scratch_dir / "downloads", health)
+    web = WebServer(
+        listener,
+        services.files.store,
+        services.files.signer,
+        settings.scratch_dir / "downloads",
+        health,
+        services.takedowns.allows,
+        services.shares,
+    )
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(coroutine, name=name)

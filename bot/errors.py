@@ -30,7 +30,9 @@ class RefusalCode(StrEnum):
     LORA_GONE = "lora_gone"  # a button of one that was deleted, or that the asker may not see; -
     LORA_WITHHELD = "lora_withheld"  # name, reason: Withheld of bot.storage.loras
     LORA_BUSY = "lora_busy"  # name: it is still being trained, so nothing about it can be changed
-    LORA_FILE = "lora_file"  # filename, detail: no LoRA this base can use
+    NO_LORA_FILE = "no_lora_file"  # neither a file nor a link; -
+    LORA_FILE = "lora_file"  # filename, problem: LoraProblem
+    TAKEN_DOWN = "taken_down"  # an upload whose content was taken down; -
     VERSION_UNKNOWN = "version_unknown"  # -
     EXAMPLES_TOO_LONG = "examples_too_long"  # count, limit, length, max_length
     VISIBILITY_NEEDS_GUILD = "visibility_needs_guild"  # a LoRA made outside of a server cannot be a server's; -
@@ -69,6 +71,7 @@ class RefusalCode(StrEnum):
     JOB_UNKNOWN = "job_unknown"  # -
     JOB_OVER = "job_over"  # status
     JOB_NOT_REPEATABLE = "job_not_repeatable"  # only clips can be made again; -
+    NOT_SHAREABLE = "not_shareable"  # no clip, or one that was deleted or withheld; -
     NOT_OWNER = "not_owner"  # -
     # surroundings
     NOT_IN_GUILD = "not_in_guild"  # the command only makes sense in a server; -

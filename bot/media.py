@@ -17,6 +17,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.contracts.lora import LoraKind
+from engine.contracts.lora_facts import LoraImport
 from engine.contracts.media import IngestReport
 from engine.contracts.provenance import OriginReport
 
@@ -74,6 +76,23 @@ async def verify_origin(file: Path, *, credentials: Path, timeout_s: float) -> O
         return OriginReport.model_validate_json(answer)
     except ValidationError as error:
         raise MediaError(f"the examination answered nonsense: {error}") from error
+
+
+async def import_lora(
+    source: Path, target: Path, *, base: str, name: str, kind: LoraKind, trigger: str | None, filename: str, timeout_s: float
+) -> LoraImport:
+    """Check a LoRA of any tool and write it to `target` as we keep LoRAs; a file that cannot be used is an answer, not an error.
+
+    Raises:
+        MediaError: the check itself failed.
+    """
+    arguments = [str(source), "--out", str(target), "--base", base, "--name", name, "--kind", kind, "--filename", filename]
+    arguments += ["--trigger", trigger] if trigger else []
+    answer = await _run("engine.data.lora_import", arguments, timeout_s)
+    try:
+        return LoraImport.model_validate_json(answer)
+    except ValidationError as error:
+        raise MediaError(f"the check answered nonsense: {error}") from error
 
 
 def _write_listing(files: Sequence[tuple[Path, str]], out: Path) -> Path:

@@ -24,6 +24,7 @@ from bot.ui import result_cards, text
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
 from bot.ui.views import Press
+from engine.contracts.jobs import GenerateVideo
 from engine.contracts.model import StoredObject
 from engine.contracts.objects import extension_of
 from engine.contracts.results import LoraTrained, VideoRendered
@@ -220,6 +221,8 @@ class Outbox:
     async def _post(self, post: Post, place: discord.abc.Messageable, media: _Media, shown: Shown) -> discord.Message | None:
         """One request; a `discord.File` is good for one only, so they are made here."""
         record = post.view.record
+        job = record.job
+        makers = await self._services.loras.makers(job.adapters, but=record.owner_id) if isinstance(job, GenerateVideo) else ()
         files: list[discord.File] = []
         video = picture = None
         if media.video is not None:
@@ -230,7 +233,7 @@ class Outbox:
             files.append(discord.File(media.picture, filename=picture))
         try:
             return await place.send(
-                view=self._card(post, Shown(video, picture, shown.link, shown.note)),
+                view=self._card(post, Shown(video, picture, shown.link, shown.note, makers)),
                 files=files,
                 nonce=post.nonce,
                 allowed_mentions=discord.AllowedMentions(

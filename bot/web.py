@@ -1,9 +1,10 @@
-"""The bot's small web server: signed downloads, and what an operator's monitor asks."""
+"""The bot's small web server: signed downloads, pages of shared clips, and what an operator's monitor asks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,8 +12,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
+from jinja2 import Environment, PackageLoader
 
 from bot.services.links import LinkSigner
+from bot.services.shares import SharedClip, Shares
+from bot.ui import format as fmt
+from engine.contracts.bases import BASES
 from engine.contracts.model import StoredObject
 from engine.contracts.objects import extension_of
 from engine.errors import ObjectMissingError, StoreError
@@ -20,11 +25,18 @@ from engine.store import ObjectStore
 
 logger = logging.getLogger(__name__)
 
+Gate = Callable[[StoredObject], Awaitable[bool]]
+"""Whether an object may be handed out at all; asked at every request, so that a link dies with what it leads to."""
+
 Health = Callable[[], Awaitable[Mapping[str, bool]]]
 """Names of what the bot needs -> whether it is there."""
 
 KEPT_S = 3600.0
 """Local copies older than this are deleted at the next download."""
+
+NOTHING = "There is nothing here.\n"
+
+_NO_WAY_OUT = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,12 +51,17 @@ _HEADERS = {
 class WebServer:
     """Serves on a socket that is bound already, so that the port is known before anything links to it."""
 
-    def __init__(self, bound: socket.socket, store: ObjectStore, signer: LinkSigner, folder: Path, health: Health) -> None:
+    def __init__(
+        self, bound: socket.socket, store: ObjectStore, signer: LinkSigner, folder: Path, health: Health, gate: Gate, shares: Shares
+    ) -> None:
         self._socket = bound
         self._store = store
         self._signer = signer
         self._folder = folder
         self._health = health
+        self._gate = gate
+        self._shares = shares
+        self._page = Environment(loader=PackageLoader("bot", "pages"), autoescape=True, trim_blocks=True).get_template("share.html")
 
     def application(self) -> web.Application:
         """The routes; there is no listing of anything."""
@@ -52,6 +69,9 @@ class WebServer:
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._ready)
         app.router.add_get("/d/{token}/{filename}", self._download)
+        app.router.add_get("/s/{share}", self._share_page)
+        app.router.add_get("/s/{share}/clip.mp4", self._share_clip)
+        app.router.add_get("/s/{share}/poster.png", self._share_poster)
         app.on_response_prepare.append(_secure)
         return app
 
@@ -76,25 +96,71 @@ class WebServer:
         filename = request.match_info["filename"]
         download = self._signer.open(request.match_info["token"], filename)
         if download is None:
-            raise web.HTTPNotFound(text="There is nothing here.\n")
+            raise web.HTTPNotFound(text=NOTHING)
         if self._signer.expired(download):
             raise web.HTTPGone(text="This link has expired; ask for a new one in Discord.\n")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}"}
+        return await self._file(download.obj, headers)
+
+    async def _share_page(self, request: web.Request) -> web.Response:
+        clip = await self._shared(request)
+        nonce = secrets.token_urlsafe(16)
+        result, profile = clip.result, BASES.get(clip.record.base)
+        page = self._page.render(
+            nonce=nonce,
+            share_id=clip.share_id,
+            address=self._shares.address(clip.share_id),
+            title=fmt.plain(clip.job.prompt, 80),
+            prompt=fmt.plain(clip.job.prompt, 2000),
+            maker=fmt.plain(clip.record.owner_name, 64),
+            base=profile.title if profile is not None else clip.record.base,
+            seed=result.seed,
+            width=result.posted_width,
+            height=result.posted_height,
+            seconds=f"{result.geometry.seconds:.1f}",
+            poster=result.poster is not None,
+            ingredients=[
+                (each.name or "a private LoRA", fmt.plain(each.maker or "", 64), fmt.weight(each.weight)) for each in clip.ingredients
+            ],
+        )
+        policy = f"default-src 'none'; media-src 'self'; img-src 'self'; style-src 'nonce-{nonce}'; {_NO_WAY_OUT}"
+        return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+    async def _share_clip(self, request: web.Request) -> web.StreamResponse:
+        return await self._file((await self._shared(request)).result.file, {"Content-Disposition": "inline"})
+
+    async def _share_poster(self, request: web.Request) -> web.StreamResponse:
+        poster = (await self._shared(request)).result.poster
+        if poster is None:
+            raise web.HTTPNotFound(text=NOTHING)
+        return await self._file(poster, {"Content-Disposition": "inline"})
+
+    async def _shared(self, request: web.Request) -> SharedClip:
+        clip = await self._shares.open(request.match_info["share"])
+        if clip is None:
+            raise web.HTTPNotFound(text=NOTHING)
+        return clip
+
+    async def _file(self, obj: StoredObject, headers: Mapping[str, str]) -> web.StreamResponse:
+        """The content of an object, whole or in ranges."""
         try:
-            path = await self._local(download.obj)
+            if not await self._gate(obj) or not await self._store.exists(obj.key):
+                await asyncio.to_thread(self._copy_of(obj).unlink, missing_ok=True)
+                raise web.HTTPGone(text="This file was deleted.\n")
+            path = await self._local(obj)
         except ObjectMissingError:
             raise web.HTTPGone(text="This file was deleted.\n") from None
         except StoreError as error:
             logger.warning("download failed: %s", error)
             raise web.HTTPServiceUnavailable(text="The file store does not answer; try again in a minute.\n") from None
-        headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}",
-            "Content-Type": download.obj.media_type,
-        }
-        return web.FileResponse(path, headers=headers)
+        return web.FileResponse(path, headers={**headers, "Content-Type": obj.media_type})
+
+    def _copy_of(self, obj: StoredObject) -> Path:
+        return self._folder / f"{obj.sha256}.{extension_of(obj.media_type)}"
 
     async def _local(self, obj: StoredObject) -> Path:
         """A verified copy on disk, from which ranges can be served."""
-        path = self._folder / f"{obj.sha256}.{extension_of(obj.media_type)}"
+        path = self._copy_of(obj)
         if not await asyncio.to_thread(path.exists):
             await asyncio.to_thread(_clear, self._folder, KEPT_S)
             await self._store.get_file(obj, path)

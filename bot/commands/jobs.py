@@ -64,3 +64,15 @@ async def delete(desk: Desk, interaction: Interaction, job_id: str) -> None:
         await answer(interaction, cards.notice(library_words.message_gone(lora.name if lora is not None else record.job.name)))
     else:
         await answer(interaction, cards.notice(text.deleted(job_cards.title(record), kept=record.result is None)))
+
+
+async def share(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Share": the clip gets a page on the web."""
+    address = await desk.services.shares.share(job_id, desk.actor(interaction))
+    await answer(interaction, job_cards.shared(job_id, address))
+
+
+async def unshare(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Stop sharing"."""
+    await desk.services.shares.unshare(job_id, desk.actor(interaction))
+    await answer(interaction, cards.notice(text.UNSHARED))

@@ -13,6 +13,7 @@ from discord import app_commands
 
 from bot.commands.completion import complete_lora_name
 from bot.commands.desk import Desk, Interaction, answer
+from bot.commands.uploads import Upload
 from bot.errors import Refusal, RefusalCode
 from bot.services.library import Details, Filters, Page, Scope
 from bot.storage.loras import Visibility
@@ -70,6 +71,34 @@ def build(desk: Desk) -> app_commands.Group:
     async def show(interaction: discord.Interaction, name: str) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         await _show_details(desk, interaction, await desk.services.library.show_named(name, desk.actor(interaction)))
+
+    @group.command(name="import", description="Bring a LoRA made elsewhere: a safetensors file, or a download link of mine")
+    @app_commands.describe(
+        name="2 to 16 small letters or digits, used in /generate loras:",
+        kind="What it does",
+        file="A safetensors file made for this model",
+        link="A link from the Download button of a LoRA",
+        trigger="Word that calls it in a prompt, if it has one",
+    )
+    @app_commands.choices(kind=KINDS)
+    async def take(
+        interaction: discord.Interaction,
+        name: str,
+        kind: str,
+        file: discord.Attachment | None = None,
+        link: str | None = None,
+        trigger: str | None = None,
+    ) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        actor, imports = desk.actor(interaction), desk.services.imports
+        if file is not None:
+            async with desk.received([Upload.of(file)]) as files:
+                done = await imports.from_file(files[0], actor, name=name, kind=LoraKind(kind), trigger=trigger)
+        elif link is not None:
+            done = await imports.from_link(link, actor, name=name, kind=LoraKind(kind), trigger=trigger)
+        else:
+            raise Refusal(RefusalCode.NO_LORA_FILE)
+        await answer(interaction, library_cards.imported(done))
 
     complete_lora_name(desk, show, "name")
     return group

@@ -19,6 +19,8 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("job", "vary"): generate.vary,
     ("job", "cancel"): jobs.cancel,
     ("job", "delete"): jobs.delete,
+    ("job", "share"): jobs.share,
+    ("job", "unshare"): jobs.unshare,
     ("set", "add"): train.open_form,
     ("set", "start"): train.start,
     ("set", "discard"): train.discard,

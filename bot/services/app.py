@@ -11,6 +11,7 @@ from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.files import Files
 from bot.services.gate import Gate
+from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.loras import Loras
@@ -18,6 +19,8 @@ from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
 from bot.services.servers import Servers
+from bot.services.shares import Shares
+from bot.services.takedowns import Takedowns
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,6 @@ class Services:
     files: Files
     library: Library
     casts: Casts
+    imports: Imports
+    shares: Shares
+    takedowns: Takedowns

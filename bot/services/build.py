@@ -12,6 +12,7 @@ from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
 from bot.services.gate import Gate, StoredFacts
+from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.line import Line
@@ -23,6 +24,8 @@ from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.quotas import Quotas
 from bot.services.servers import Servers
+from bot.services.shares import Shares
+from bot.services.takedowns import Takedowns
 from bot.services.uploads import Uploads
 from bot.storage.database import Database
 from engine.store import ObjectStore
@@ -55,6 +58,7 @@ def build_services(
         plans=plans,
         line=Line(settings, estimates, clock),
     )
+    takedowns = Takedowns(database, signer.secret, clock)
     files = Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder)
     return Services(
         settings=settings,
@@ -71,4 +75,7 @@ def build_services(
         files=files,
         library=Library(database, store, loras, files, clock),
         casts=Casts(database, loras, clock, settings.base),
+        imports=Imports(settings, database, store, files, takedowns, clock),
+        shares=Shares(database, jobs, takedowns, clock, signer.public_url),
+        takedowns=takedowns,
     )

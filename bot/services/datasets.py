@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +14,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.estimates import Estimates
-from bot.services.loras import first_visibility, parse_name, refuse_taken
+from bot.services.loras import first_visibility, parse_name, parse_trigger, refuse_taken
 from bot.services.quotas import Quotas, QuotaStatus
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile
@@ -29,8 +28,6 @@ from engine.contracts.model import StoredObject
 from engine.contracts.status import Lane
 
 Dataset = DatasetRecord
-
-_TRIGGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,31}")
 
 
 class PlanWarning(StrEnum):
@@ -114,7 +111,7 @@ class Datasets:
             guild_id=owner.guild_id,
             name=parsed,
             kind=kind,
-            trigger=_trigger(trigger) or parsed,
+            trigger=parse_trigger(trigger) or parsed,
             state=DatasetState.DRAFT,
             items=0,
             job_id=None,
@@ -244,10 +241,3 @@ class Datasets:
 def _check_draft(dataset: Dataset) -> None:
     if dataset.state is not DatasetState.DRAFT:
         raise Refusal(RefusalCode.DATASET_CLOSED, state=dataset.state)
-
-
-def _trigger(text: str | None) -> str | None:
-    trigger = (text or "").strip()
-    if trigger and not _TRIGGER.fullmatch(trigger):
-        raise Refusal(RefusalCode.TRIGGER_INVALID, trigger=trigger)
-    return trigger or None

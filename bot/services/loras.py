@@ -25,6 +25,7 @@ CAST_MARK = "@"
 """In front of the name of a saved stack."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,15}")
+_TRIGGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ def parse_name(text: str) -> str:
     if not _NAME.fullmatch(name):
         raise Refusal(RefusalCode.NAME_INVALID, name=text.strip())
     return name
+
+
+def parse_trigger(text: str | None) -> str | None:
+    """A trigger word as typed, or None for none.
+
+    Raises:
+        Refusal: TRIGGER_INVALID.
+    """
+    trigger = (text or "").strip()
+    if trigger and not _TRIGGER.fullmatch(trigger):
+        raise Refusal(RefusalCode.TRIGGER_INVALID, trigger=trigger)
+    return trigger or None
 
 
 def parse_stack(text: str) -> list[StackEntry]:
@@ -200,11 +213,11 @@ class Loras:
         """At most 25 single LoRAs for `text`; from memory."""
         return await self._shelf.names(text, actor)
 
-    async def credits(self, uses: Sequence[AdapterUse]) -> dict[str, int]:
-        """LoRA id to the person who made it, for those that still exist."""
-        return {
-            lora_id: lora.owner_id for lora_id, lora in (await table.get_many(self._database.reader, [u.lora_id for u in uses])).items()
-        }
+    async def makers(self, uses: Sequence[AdapterUse], but: int) -> tuple[int, ...]:
+        """Who made these LoRAs, in order, without the person `but`."""
+        found = await table.get_many(self._database.reader, [use.lora_id for use in uses])
+        owners = [found[use.lora_id].owner_id for use in uses if use.lora_id in found]
+        return tuple(dict.fromkeys(owner for owner in owners if owner != but))
 
 
 def _use(lora: Lora, weight: float, base: str) -> AdapterUse:

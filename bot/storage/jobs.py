@@ -49,6 +49,8 @@ class JobRecord:
     posted_channel_id: int | None  # where the result's message is: the job's channel, its parent, or a direct message
     posted_message_id: int | None  # the result's message
     deleted: bool  # the owner deleted the result
+    adult_channel: bool = False  # where it was made is marked for adults
+    withheld: str | None = None  # why its result may not be seen: "adult", "takedown", "unchecked"
     plan: str = "free"  # of the owner, there and then
     pool: str = SHARED  # workers that may run it
     fair_start: float = 0.0  # place in the order of its lane, see `bot.services.scheduling`
@@ -422,6 +424,8 @@ def _record(row: Row) -> JobRecord:
         posted_channel_id=row["posted_channel_id"],
         posted_message_id=row["posted_message_id"],
         deleted=bool(row["deleted"]),
+        adult_channel=bool(row["adult_channel"]),
+        withheld=row["withheld"],
         plan=row["plan"],
         pool=row["pool"],
         fair_start=row["fair_start"],

@@ -96,15 +96,6 @@ async def page(
     return [records[row["lora_id"]] for row in found], int(found[0]["total"])
 
 
-async def insert_imported(tx: Connection, record: LoraRecord) -> None:
-    """A LoRA that no training of ours made, without files yet; `add_version` makes it ready.
-
-    Raises:
-        sqlite3.IntegrityError: the name is taken.
-    """
-    await loras.insert(tx, record)
-
-
 async def add_version(tx: Connection, files: Version) -> int:
     """The newest version of a LoRA, in use from now on; its number. `files.version` is not read."""
     rows = await tx.execute_fetchall(

@@ -72,6 +72,11 @@ def jobs(found: Sequence[JobView], files: Mapping[str, str] | None = None) -> Ca
     return card.sealed()
 
 
+def shared(job_id: str, address: str) -> Card:
+    """The address of a clip's page, and the button that closes it."""
+    return Card(INFO_COLOUR).say(*lines.shared(address)).buttons(views.link_button(address, "Open"), views.unshare_button(job_id)).sealed()
+
+
 def message_url(record: JobRecord) -> str | None:
     """Link to the posted result; None while there is none, and for one that had to go elsewhere, such as to a direct message."""
     if record.posted_message_id is None or record.posted_channel_id != record.channel_id:

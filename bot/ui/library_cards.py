@@ -9,6 +9,7 @@ from discord import ui
 
 from bot.services.casts import Cast
 from bot.services.datasets import DatasetReport
+from bot.services.imports import Imported
 from bot.services.library import Details, Page, Scope
 from bot.services.loras import Lora
 from bot.storage.library import Version
@@ -122,6 +123,14 @@ def download(lora: Lora, link: str, expires_at: float, licence: str) -> Card:
     assert lora.file is not None
     card = Card(INFO_COLOUR).say(*words.download_ready(lora.name, lora.version, lora.file.size, expires_at, licence))
     return card.buttons(views.link_button(link, "Download")).sealed()
+
+
+def imported(done: Imported) -> Card:
+    """A file became a LoRA: what it is, and how to see it at work."""
+    lora, facts = done.lora, done.facts
+    card = Card(DONE_COLOUR).say(*words.imported(lora.name, lora.kind, facts.rank, facts.dialect, audio=facts.touches_audio))
+    card.say(*words.examples(lora.name, lora.kind, lora.trigger, lora.examples))
+    return card.buttons(views.lora_button(lora.lora_id, "Show it")).sealed()
 
 
 def new_version(report: DatasetReport) -> Card:

@@ -26,6 +26,7 @@ class Shown:
     picture: str | None = None
     link: str | None = None
     note: str = ""  # a line above the facts, such as why this is not in its channel
+    makers: tuple[int, ...] = ()  # of the LoRAs that were used, without the clip's owner
 
 
 def result(view: JobView, shown: Shown) -> Card:
@@ -53,13 +54,14 @@ def failed(view: JobView, shown: Shown | None = None) -> Card:
 def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: Shown) -> Card:
     card = Card(DONE_COLOUR).say(lines.clip_heading(record.owner_id))
     _media(card, shown, lines.clip_alt(job.prompt))
-    card.say(*lines.prompt_lines(job))
+    card.say(*lines.prompt_lines(job), lines.credit(shown.makers))
     card.say(
         lines.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, outcome.geometry.seconds, outcome.geometry.fps),
         lines.made_with(_base_title(record.base), "made", outcome.seconds, charge(record)),
     )
     buttons: list[ui.Item[Any]] = [views.again_button(record.job_id), views.vary_button(record.job_id)]
-    return card.buttons(*buttons, *_download(shown), views.delete_button(record.job_id)).sealed()
+    buttons += [*_download(shown), views.share_button(record.job_id), views.delete_button(record.job_id)]
+    return card.buttons(*buttons).sealed()
 
 
 def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:

@@ -87,7 +87,7 @@ class OwnedButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
             await host.failed(interaction, error)
 
 
-class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|cancel|delete):(?P<subject>{ULID})"):
+class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|cancel|delete|share|unshare):(?P<subject>{ULID})"):
     """Acts on a job or on the message that shows it."""
 
     target = "job"
@@ -140,6 +140,16 @@ def vary_button(job_id: str) -> JobButton:
 def delete_button(job_id: str) -> JobButton:
     """Take the message out of the channel."""
     return JobButton("delete", job_id, "Delete", emoji="🗑️")
+
+
+def share_button(job_id: str) -> JobButton:
+    """Ask for the address of a page on the web."""
+    return JobButton("share", job_id, "Share", emoji="🔗")
+
+
+def unshare_button(job_id: str) -> JobButton:
+    """Close that page."""
+    return JobButton("unshare", job_id, "Stop sharing")
 
 
 def cancel_button(job_id: str, label: str = "Cancel") -> JobButton:

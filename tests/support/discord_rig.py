@@ -172,6 +172,10 @@ class FakeLoras:
         self.choices: list[Choice] = []
         self.broken = False
 
+    async def makers(self, uses: Sequence[Any], but: int) -> tuple[int, ...]:
+        """Nobody else."""
+        return ()
+
     async def of_training(self, lora_id: str) -> Lora | None:
         """Gone."""
         return None

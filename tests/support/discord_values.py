@@ -18,6 +18,7 @@ from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora, lane_of
 from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
+from engine.contracts.lora_facts import LoraDialect, LoraFacts
 from engine.contracts.media import ItemVerdict, MediaNote, MediaProblem, Problem
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
@@ -260,3 +261,18 @@ def version(number: int = 1) -> Version:
 def details(*, mine: bool = True, versions: tuple[Version, ...] | None = None, **changes: Any) -> Details:
     """A LoRA as its card shows it."""
     return Details(lora(**changes), (version(),) if versions is None else versions, mine)
+
+
+def lora_facts() -> LoraFacts:
+    """The outside of a file that was imported."""
+    return LoraFacts(
+        dialect=LoraDialect.KOHYA,
+        size=10**8,
+        rank=32,
+        modules=480,
+        parameters=10**7,
+        dtype="BF16",
+        has_alpha=True,
+        touches_audio=True,
+        bases=("tiny",),
+    )

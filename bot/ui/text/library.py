@@ -146,10 +146,10 @@ def renew_note(name: str) -> str:
     return f"This makes a new version of **{fmt.safe(name)}**; the present one stays until then, and under **Versions** afterwards."
 
 
-def imported(name: str, kind: LoraKind, rank: int, notes: Sequence[str]) -> list[str]:
+def imported(name: str, kind: LoraKind, rank: int, tool: str, *, audio: bool) -> list[str]:
     """A file became a LoRA."""
-    said = [f"**{fmt.safe(name)}** is in the library: {kind}, rank {rank}."]
-    return said + [f"-# {fmt.safe(note, 200)}" for note in notes]
+    sound = " · changes the sound too" if audio else ""
+    return [f"**{fmt.safe(name)}** is in the library.", f"-# {kind} · rank {rank} · written by {fmt.safe(tool, 20)}{sound}"]
 
 
 def message_gone(name: str) -> str:

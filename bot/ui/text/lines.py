@@ -230,6 +230,19 @@ def made_with(base: str, verb: str, seconds: float, price: str) -> str:
     return f"-# {AI_GENERATED} with {fmt.safe(base)} · {verb} in {fmt.duration(seconds)} · {price}"
 
 
+def shared(address: str) -> list[str]:
+    """A clip has a page on the web."""
+    return [
+        f"Your clip has a page: {address}",
+        "-# Whoever has the address sees the clip, its prompt and your name; LoRAs that only you can use are not named.",
+    ]
+
+
+def credit(makers: Sequence[int]) -> str:
+    """Thanks to the makers of the LoRAs of a clip; the mentions ping nobody."""
+    return f"-# LoRAs by {both([f'<@{maker}>' for maker in makers])}" if makers else ""
+
+
 def lora_heading(name: str, owner_id: int) -> str:
     """Head of a finished training; pings the owner."""
     return f"### {fmt.safe(name)} is trained, <@{owner_id}>"

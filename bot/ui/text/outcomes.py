@@ -78,6 +78,7 @@ def deleted(title: str, *, kept: bool) -> str:
     return f"Message removed: {title}." + ("" if kept else " The clip is gone from the store as well.")
 
 
+UNSHARED = "The page is closed; its address leads nowhere any more."
 THREAD_LOST = "-# Posted here because its thread is closed."
 CHANNEL_LOST = "-# Posted here because the channel it was made in takes no posts of mine any more."
 TOO_LARGE_FOR_CHANNEL = "The clip is too large for this channel; the button opens it."

@@ -8,6 +8,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.ui import format as fmt
 from bot.ui.text.words import KIND_ARTICLE, STATUS_WORDS, both, either
 from engine.contracts.lora import MAX_STACK, MAX_WEIGHT
+from engine.contracts.lora_facts import LoraProblem
 from engine.contracts.media import MediaNote, MediaProblem
 
 Facts = Mapping[str, object]
@@ -234,10 +235,11 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.LORA_GONE: lambda _: "This LoRA is not here any more; `/loras browse` shows what you can use.",
     RefusalCode.LORA_WITHHELD: _lora_withheld,
     RefusalCode.LORA_BUSY: lambda f: f"{_code(f, 'name')} is still being trained; wait until `/jobs` says that it is done.",
+    RefusalCode.NO_LORA_FILE: lambda _: "Attach a safetensors file, or give a link from **Download** on a LoRA's card.",
     RefusalCode.LORA_FILE: lambda f: (
-        f"{_code(f, 'filename', 40)} is no LoRA that can be used here: {_string(f, 'detail', limit=120).rstrip('.')}; "
-        "send a safetensors file made for this base."
+        f"{_code(f, 'filename', 40)} {lora_problem(f.get('problem'))}; send a safetensors LoRA that was made for this model."
     ),
+    RefusalCode.TAKEN_DOWN: lambda _: "This content was taken down after a report, so it cannot be used here; choose something else.",
     RefusalCode.VERSION_UNKNOWN: lambda _: "This version is gone; press **Versions** on the LoRA's card again.",
     RefusalCode.EXAMPLES_TOO_LONG: lambda f: (
         f"At most {_whole(f, 'limit')} prompts of {_whole(f, 'max_length')} characters each stand on a card; shorten them."
@@ -296,6 +298,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.JOB_UNKNOWN: lambda _: "This job is not known any more; start a new one with `/generate` or `/train`.",
     RefusalCode.JOB_OVER: _job_over,
     RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",
+    RefusalCode.NOT_SHAREABLE: lambda _: "Only clips that are still there can be shared; make one with `/generate`.",
     RefusalCode.NOT_OWNER: lambda _: "This belongs to somebody else; make your own with `/generate` or `/train`.",
     RefusalCode.NOT_IN_GUILD: lambda _: "This works in a server only; use it in a channel there.",
     RefusalCode.CHANNEL_FORBIDDEN: _channel_forbidden,
@@ -336,6 +339,34 @@ def problem(problem_code: object) -> str:
     """The end of a sentence that begins with a file name: `is damaged or cut off`."""
     try:
         return _PROBLEMS[MediaProblem(str(problem_code))]
+    except ValueError:
+        return "cannot be used"
+
+
+_LORA_PROBLEMS: Mapping[LoraProblem, str] = {
+    LoraProblem.NOT_SAFETENSORS: "is no safetensors file, or a damaged one",
+    LoraProblem.PICKLE: "can run code when it is opened (.pt, .ckpt, .bin), so it is not",
+    LoraProblem.HEADER_TOO_LARGE: "says more about itself than a LoRA can have to say",
+    LoraProblem.TOO_LARGE: "is too large for a LoRA",
+    LoraProblem.NO_WEIGHTS: "has no LoRA weights in it",
+    LoraProblem.DESCRIPTION: "contradicts its own description, or is cut off",
+    LoraProblem.UNSAFE_KEY: "has names in it that look like paths",
+    LoraProblem.WRONG_DTYPE: "has weights of a type that is not read here",
+    LoraProblem.OTHER_METHOD: "is no plain LoRA (LoKr, LoHa, DoRA or full weights)",
+    LoraProblem.OTHER_PART: "changes parts of the model that stay as they are here",
+    LoraProblem.UNKNOWN_KEY: "changes layers this model does not have",
+    LoraProblem.INCOMPLETE_PAIR: "lacks half of its weights",
+    LoraProblem.RANK: "has a rank that is not supported",
+    LoraProblem.NOT_FINITE: "holds weights that are not numbers",
+    LoraProblem.OTHER_MODEL: "was made for another model",
+    LoraProblem.DEAD: "changes nothing: all its weights are zero",
+}
+
+
+def lora_problem(code: object) -> str:
+    """The end of a sentence that begins with a file name: `was made for another model`."""
+    try:
+        return _LORA_PROBLEMS[LoraProblem(str(code))]
     except ValueError:
         return "cannot be used"
 

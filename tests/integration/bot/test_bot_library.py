@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from ulid import ULID
@@ -12,10 +13,11 @@ from bot.services.library import Filters, Scope
 from bot.services.loras import Lora
 from bot.services.values import Actor
 from bot.storage import library as table
-from bot.storage.loras import Visibility, Withheld
+from bot.storage.loras import LoraState, Visibility, Withheld
 from engine.contracts.lora import LoraKind
 from engine.contracts.status import Lane
 from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, place
+from tests.support.lora_files import write_lora
 
 OTHER_GUILD = 11
 
@@ -73,13 +75,59 @@ async def test_public_lora_is_used_from_another_server_by_name(core: Core, playe
     assert (await refusal(core.generate(stranger, loras="zoko"))).code is RefusalCode.LORA_UNKNOWN
     await core.services.library.edit(lora.lora_id, actor(), name="zoko", visibility=Visibility.PUBLIC, examples=[])
     clip = (await core.generate(stranger, loras="zoko:0.7")).view.record.job
-    assert await core.services.loras.credits(clip.adapters) == {lora.lora_id: 1}  # type: ignore[union-attr]
+    assert await core.services.loras.makers(clip.adapters, but=3) == (1,)  # type: ignore[union-attr]
     assert await seen(core, stranger, scope=Scope.PUBLIC) == ["zoko"]
     assert await seen(core, stranger, scope=Scope.SERVER) == []
     mine = await trained(core, played_worker, "zoko", stranger)
     assert (await core.services.loras.named("zoko", stranger)).lora_id == mine.lora_id, "one's own comes first"
     publish = core.services.library.edit(mine.lora_id, stranger, name="zoko", visibility=Visibility.PUBLIC, examples=[])
     assert (await refusal(publish)).facts["by_self"] is False
+
+
+async def test_imported_lora_is_used_like_a_trained_one(core: Core, tmp_path: Path) -> None:
+    """A file is taken once it was checked; its own download link brings it back under another name; nothing foreign is fetched."""
+    imports, style = core.services.imports, LoraKind.STYLE
+    data = tmp_path / "any.safetensors"
+    write_lora(data)
+    done = await imports.from_file(core.file("any.safetensors", data.read_bytes()), actor(), name="ink", kind=style, trigger="inky")
+    assert (done.lora.state, done.lora.job_id, done.lora.trigger, done.facts.rank) == (LoraState.READY, None, "inky", 4)
+    job = (await core.generate(loras="ink")).view.record.job
+    assert await core.store.exists(job.adapters[0].file.key)  # type: ignore[union-attr]
+    _, link = await core.services.library.download(done.lora.lora_id, actor())
+    again = await imports.from_link(link, actor(2), name="ink2", kind=style, trigger=None)
+    assert again.lora.owner_id == 2
+    tampered = (link[:-3], link.replace("/d/", "/d/A"))
+    for foreign in ("https://example.org/d/x/y", "http://127.0.0.1:1/healthz", "file:///etc/passwd", *tampered):
+        taken = imports.from_link(foreign, actor(), name="ink3", kind=style, trigger=None)
+        assert (await refusal(taken)).code is RefusalCode.LINK_NOT_OURS
+    core.clock.now += core.settings.link_expires_s + 1
+    assert (await refusal(imports.from_link(link, actor(), name="ink3", kind=style, trigger=None))).code is RefusalCode.LINK_EXPIRED
+
+
+async def test_import_refuses_what_is_no_lora_of_this_model(core: Core) -> None:
+    """A refused file leaves nothing: no row, no object; a taken name is said before the file is read."""
+    imports, style = core.services.imports, LoraKind.STYLE
+    for data in (b"", b"not a lora", b"\x80\x02pickle"):
+        refused = await refusal(imports.from_file(core.file("x.safetensors", data), actor(), name="ink", kind=style, trigger=None))
+        assert refused.code is RefusalCode.LORA_FILE
+    assert await core.rows("loras") == []
+    assert await core.store.list("") == []
+
+
+async def test_content_that_was_taken_down_is_not_imported_again(core: Core, tmp_path: Path) -> None:
+    """The same weights under another name are still the same weights."""
+    data = tmp_path / "any.safetensors"
+    write_lora(data)
+    imports, style = core.services.imports, LoraKind.STYLE
+    done = await imports.from_file(core.file("a.safetensors", data.read_bytes()), actor(), name="ink", kind=style, trigger=None)
+    assert done.lora.manifest is not None
+    assert done.lora.file is not None
+    source = done.lora.file.model_copy(update={"sha256": done.lora.manifest.data_sha256})
+    async with core.database.transaction() as tx:
+        await core.services.takedowns.add(tx, [source], "report")
+    copy = imports.from_file(core.file("b.safetensors", data.read_bytes()), actor(2), name="fresh", kind=style, trigger=None)
+    assert (await refusal(copy)).code is RefusalCode.TAKEN_DOWN
+    assert len(await core.store.list("loras")) == 1
 
 
 async def test_only_the_owner_changes_a_lora(core: Core, played_worker: PlayedWorker) -> None:
@@ -221,3 +269,38 @@ async def test_ten_thousand_loras_in_one_server_answer_fast(core: Core) -> None:
     assert time.perf_counter() - began < 1.0  # Discord waits three seconds
     nearest = (await refusal(core.generate(loras="style-0777"))).facts["nearest"]
     assert nearest
+
+
+async def test_share_honours_what_may_be_seen(core: Core, played_worker: PlayedWorker) -> None:
+    """A page exists while its clip does, is closed by its owner, a delete, a withheld LoRA; private LoRAs are not named."""
+    zoko = await trained(core, played_worker)
+    clip = await core.generate(actor(2, name="mate"), loras="zoko:0.9")
+    job_id, mate, shares = clip.view.record.job_id, actor(2), core.services.shares
+    assert (await refusal(shares.share(job_id, mate))).code is RefusalCode.NOT_SHAREABLE
+    await core.dispatcher.dispatch()
+    await played_worker.succeed(await played_worker.claim(Lane.RENDER))
+    await core.consume()
+    assert (await refusal(shares.share(job_id, actor()))).code is RefusalCode.NOT_OWNER
+    address = await shares.share(job_id, mate)
+    assert await shares.share(job_id, mate) == address
+    share_id = address.rsplit("/", 1)[1]
+    shown = await shares.open(share_id)
+    assert shown is not None
+    assert [(each.name, each.maker) for each in shown.ingredients] == [("zoko", "maker")]
+    await core.services.library.edit(zoko.lora_id, actor(), name="zoko", visibility=Visibility.PRIVATE, examples=[])
+    hidden = await shares.open(share_id)
+    assert hidden is not None
+    assert [(each.name, each.maker) for each in hidden.ingredients] == [(None, None)]
+    async with core.database.transaction() as tx:
+        await table.withhold(tx, zoko.lora_id, Withheld.LIKENESS)
+    assert await shares.open(share_id) is None
+    async with core.database.transaction() as tx:
+        await table.withhold(tx, zoko.lora_id, None)
+    assert await shares.open(share_id) is not None
+    await shares.unshare(job_id, mate)
+    assert await shares.open(share_id) is None
+    again = (await shares.share(job_id, mate)).rsplit("/", 1)[1]
+    assert again != share_id
+    await core.services.jobs.delete_result(job_id, mate)
+    assert await shares.open(again) is None
+    assert await shares.open("'; --") is None

@@ -6,17 +6,36 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
 
 from bot.services.links import LinkSigner
+from bot.services.shares import Ingredient, SharedClip, Shares
 from bot.web import WebServer, bind
 from engine.contracts.model import StoredObject
 from engine.store import ObjectStore
+from tests.support import discord_values as values
 from tests.support.bot_core import ManualClock
 
 CONTENT = bytes(range(256)) * 40
+
+
+class FakeShares:
+    """Shared clips by id."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clips: dict[str, SharedClip] = {}
+
+    def address(self, share_id: str) -> str:
+        """Where it is."""
+        return f"{self.url}/s/{share_id}"
+
+    async def open(self, share_id: str) -> SharedClip | None:
+        """What it is."""
+        return self.clips.get(share_id)
 
 
 @dataclass
@@ -30,6 +49,16 @@ class Site:
     clock: ManualClock
     health: dict[str, bool]
     http: aiohttp.ClientSession
+    allowed: dict[str, bool]
+    shares: FakeShares
+
+    def share(self, prompt: str = "zoko walking", maker: str = "maker") -> None:
+        """The stored file is a shared clip under the id `known`."""
+        job = values.generation(prompt=prompt)
+        result = values.clip_result(file=self.obj, poster=None)
+        record = values.finished(job, result=result, owner_name=maker)
+        made_of = (Ingredient("zoko", "<i>mate</i>", 0.9), Ingredient(None, None, 0.5))
+        self.shares.clips["known"] = SharedClip("known", record, job, result, made_of)
 
 
 @pytest.fixture
@@ -45,9 +74,15 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async def checks() -> Mapping[str, bool]:
         return health
 
-    serving = asyncio.create_task(WebServer(listener, store, signer, tmp_path / "downloads", checks).run())
+    allowed: dict[str, bool] = {}
+
+    async def gate(asked: StoredObject) -> bool:
+        return allowed.get(asked.sha256, True)
+
+    shares = FakeShares(url)
+    serving = asyncio.create_task(WebServer(listener, store, signer, tmp_path / "downloads", checks, gate, cast("Shares", shares)).run())
     async with aiohttp.ClientSession() as http:
-        yield Site(url, signer, store, obj, clock, health, http)
+        yield Site(url, signer, store, obj, clock, health, http, allowed, shares)
     serving.cancel()
     await asyncio.wait([serving])
     listener.close()
@@ -84,6 +119,55 @@ async def test_link_is_refused_when_it_is_tampered_with_expired_or_its_file_dele
     await site.store.delete(site.obj.key)
     async with site.http.get(url) as answer:
         assert answer.status == 410
+
+
+async def test_link_dies_with_what_it_leads_to_when_it_was_opened_before(site: Site) -> None:
+    """A copy kept for ranges does not outlive its object, nor a takedown."""
+    url = site.signer.url(site.obj, "a.mp4")
+    async with site.http.get(url) as answer:
+        assert answer.status == 200
+    site.allowed[site.obj.sha256] = False
+    async with site.http.get(url) as answer:
+        assert answer.status == 410
+    site.allowed.clear()
+    async with site.http.get(url) as answer:
+        assert answer.status == 200
+    await site.store.delete(site.obj.key)
+    async with site.http.get(url, headers={"Range": "bytes=0-9"}) as answer:
+        assert answer.status == 410
+
+
+async def test_share_page_shows_the_clip_and_its_makers_as_text(site: Site) -> None:
+    """Prompt and names are text, whatever is in them; a private LoRA has no name; the page may load nothing but its clip."""
+    site.share(prompt="</title><script>alert(1)</script> zoko", maker='"><img src=x>')
+    async with site.http.get(f"{site.url}/s/known") as answer:
+        page = await answer.text()
+        policy = answer.headers["Content-Security-Policy"]
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert answer.headers["X-Robots-Tag"] == "noindex"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<i>" not in page
+    assert "&lt;script&gt;" in page
+    assert "AI-generated" in page
+    assert "a private LoRA 0.5" in page
+    assert f'content="{site.url}/s/known/clip.mp4"' in page
+    assert policy.startswith("default-src 'none'; media-src 'self'")
+    assert "unsafe" not in policy
+    async with site.http.get(f"{site.url}/s/known/clip.mp4", headers={"Range": "bytes=10-19"}) as answer:
+        assert (answer.status, await answer.read()) == (206, CONTENT[10:20])
+
+
+async def test_share_is_not_found_when_it_is_guessed_closed_or_listed(site: Site) -> None:
+    """A closed page, a guessed one and any listing are the same nothing."""
+    site.share()
+    for path in ("/s/", "/s", "/s/other", "/s/other/clip.mp4", "/s/known/poster.png", "/s/../d", "/d", "/", "/s/known/x", "/loras"):
+        async with site.http.get(site.url + path) as answer:
+            assert answer.status == 404, path
+    site.shares.clips.clear()
+    async with site.http.get(f"{site.url}/s/known") as closed, site.http.get(f"{site.url}/s/never") as never:
+        assert (closed.status, await closed.text()) == (never.status, await never.text())
 
 
 async def test_readiness_follows_what_the_bot_needs_when_redis_goes(site: Site) -> None:

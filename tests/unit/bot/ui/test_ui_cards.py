@@ -10,6 +10,7 @@ import pytest
 
 from bot.services.casts import Cast
 from bot.services.datasets import PlanWarning
+from bot.services.imports import Imported
 from bot.services.library import Filters, Scope
 from bot.services.quotas import QuotaStatus
 from bot.storage.loras import LoraState, Withheld
@@ -100,6 +101,8 @@ CARDS: dict[str, Callable[[], Card]] = {
     "delete a lora?": lambda: library_cards.confirm_delete(values.details()),
     "versions": lambda: library_cards.versions(values.details(versions=tuple(values.version(n) for n in range(12, 0, -1)))),
     "download": lambda: library_cards.download(values.lora(), "https://e.org/" + "x" * 490, values.NOW, "Apache-2.0"),
+    "imported": lambda: library_cards.imported(Imported(values.lora(), values.lora_facts())),
+    "shared": lambda: job_cards.shared(values.JOB_ID, "https://e.org/s/" + "x" * 22),
     "casts": lambda: library_cards.casts([Cast("pilot", True, ((values.lora(), 0.9),)), Cast("others", False, ())]),
     "no casts": lambda: library_cards.casts([]),
     "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
@@ -206,7 +209,7 @@ async def test_clip_card_shows_everything_needed_to_repeat_it() -> None:
     assert "256 × 256" in shown
     assert "**1.1 s** at 8 fps" in shown
     assert "AI-generated" in shown
-    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Delete"]
+    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Share", "Delete"]
 
 
 async def test_cards_quote_prompts_literally() -> None:

@@ -14,6 +14,7 @@ from bot.ui.text import forms
 from engine.contracts.events import Phase
 from engine.contracts.failures import FailureCode
 from engine.contracts.lora import LoraKind
+from engine.contracts.lora_facts import LoraProblem
 from engine.contracts.media import MediaNote, MediaProblem
 from engine.contracts.status import JobStatus
 from tests.support import discord_values as values
@@ -35,7 +36,7 @@ FACTS: dict[RefusalCode, dict[str, object]] = {
     RefusalCode.LORA_NOT_READY: {"name": "zoko"},
     RefusalCode.LORA_WITHHELD: {"name": "zoko", "reason": "likeness"},
     RefusalCode.LORA_BUSY: {"name": "zoko"},
-    RefusalCode.LORA_FILE: {"filename": "zoko.safetensors", "detail": "rank 4096 is above 256"},
+    RefusalCode.LORA_FILE: {"filename": "zoko.safetensors", "problem": LoraProblem.OTHER_MODEL},
     RefusalCode.EXAMPLES_TOO_LONG: {"count": 4, "limit": 3, "length": 300, "max_length": 200},
     RefusalCode.CAST_UNKNOWN: {"name": "@pilot"},
     RefusalCode.CAST_EMPTY: {"name": "@pilot"},
