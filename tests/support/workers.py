@@ -51,7 +51,9 @@ class WorkerProcess:
         self.log = log
 
     @classmethod
-    async def start(cls, folder: Path, valkey: Valkey, name: str = "w1", *, child: str | None = FAKE_CHILD, **env: str) -> Self:
+    async def start(
+        cls, folder: Path, valkey: Valkey, name: str = "w1", *, child: str | None = FAKE_CHILD, module: str = "worker", **env: str
+    ) -> Self:
         """Start a worker with quick leases; `env` overrides any variable. With `child=None` the real child runs."""
         settings = {
             **{key: value for key, value in os.environ.items() if not key.startswith("CALLSHEET_")},
@@ -69,7 +71,7 @@ class WorkerProcess:
         log = folder / f"{name}-{os.urandom(3).hex()}.log"
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker"), cwd=ROOT, env=settings, stdout=stderr, stderr=asyncio.subprocess.STDOUT
+                *(sys.executable, "-m", module), cwd=ROOT, env=settings, stdout=stderr, stderr=asyncio.subprocess.STDOUT
             )
         return cls(process, log)
 
