@@ -27,6 +27,7 @@ from bot.outbox import Outbox
 from bot.queue import JobQueue, open_queue
 from bot.services.app import Services
 from bot.services.build import build_services
+from bot.services.garbage import collected
 from bot.services.links import LinkSigner, load_secret
 from bot.status_cards import StatusCards
 from bot.storage.database import Database, DatabaseError, open_database
@@ -173,6 +174,7 @@ async def _serve(
                 "reconcile": dispatcher.run_reconcile(),
                 "events": consumer.run(),
                 "drafts": _expire_drafts(services),
+                "garbage": _collect_garbage(services),
                 "web": web.run(),
                 "outbox": Outbox(client, services, settings).run(),
                 "status cards": StatusCards(client, services, settings).run(),
@@ -208,6 +210,12 @@ async def _expire_drafts(services: Services) -> None:
         if dropped := await services.datasets.expire_drafts():
             logger.info("%d data sets that nobody started were dropped", dropped)
         await asyncio.sleep(EXPIRY_INTERVAL_S)
+
+
+async def _collect_garbage(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.garbage_interval_s)
+        await collected(services.garbage)
 
 
 async def _require_redis(queue: JobQueue) -> None:

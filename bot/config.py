@@ -74,6 +74,11 @@ class BotSettings(BaseSettings):
     max_video_seconds: float = Field(default=10.0, gt=0, description="Longest clip a person may ask for")
     max_post_bytes: int = Field(default=10 * 1024 * 1024, ge=64 * 1024, description="File limit where Discord does not tell a better one")
 
+    clip_expires_s: float | None = Field(
+        default=None, gt=0, description="Clips and previews are deleted this long after their job; default: never"
+    )
+    garbage_interval_s: float = Field(default=6 * 3600.0, gt=0, description="Pause between two searches for files nothing refers to")
+    garbage_grace_s: float = Field(default=24 * 3600.0, gt=0, description="Such a file is deleted once it is this old")
     dedicated_servers: dict[int, float | None] = Field(
         default={},
         description='Servers with workers of their own (--serve guild:ID), as JSON {"ID": seconds}: after so long a clip without LoRAs of '

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -32,6 +33,15 @@ _KEY = TypeAdapter[str](StoreKey)
 _CONNECT_TIMEOUT = timedelta(seconds=3)
 _REQUEST_TIMEOUT = timedelta(seconds=60)
 _RETRY_TIMEOUT = timedelta(seconds=20)  # a dead store must be noticed while somebody waits, not after obstore's three minutes
+
+
+@dataclass(frozen=True)
+class StoredEntry:
+    """One object of a listing."""
+
+    key: str
+    size: int  # bytes
+    modified_at: float  # unix seconds, the store's clock
 
 
 class ObjectStore:
@@ -156,6 +166,25 @@ class ObjectStore:
         with _translated(prefix or self.url):
             batches = obstore.list(self._backend, prefix.removesuffix("/") or None)
             return sorted([meta["path"] async for batch in batches for meta in batch])
+
+    async def entries(self, prefix: str) -> list[StoredEntry]:
+        """Like `list`, with what the store knows of each object."""
+        if prefix:
+            _checked(prefix.removesuffix("/"))
+        with _translated(prefix or self.url):
+            batches = obstore.list(self._backend, prefix.removesuffix("/") or None)
+            found = [
+                StoredEntry(meta["path"], meta["size"], meta["last_modified"].timestamp()) async for batch in batches for meta in batch
+            ]
+        return sorted(found, key=lambda entry: entry.key)
+
+    async def modified_at(self, key: str) -> float | None:
+        """When the object was last written (unix seconds, the store's clock); None when there is none."""
+        try:
+            with _translated(_checked(key)):
+                return (await obstore.head_async(self._backend, key))["last_modified"].timestamp()
+        except ObjectMissingError:
+            return None
 
     async def signed_url(self, key: str, expires_s: float) -> str | None:
         """A link that anyone may GET for `expires_s` seconds (at most a week), or None for a local folder."""

@@ -10,6 +10,7 @@ from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.files import Files
+from bot.services.garbage import Garbage
 from bot.services.gate import Gate
 from bot.services.imports import Imports
 from bot.services.jobs import Jobs
@@ -45,6 +46,7 @@ class Services:
     posts: Posts
     cards: Cards
     files: Files
+    garbage: Garbage
     library: Library
     casts: Casts
     imports: Imports

@@ -11,6 +11,7 @@ from bot.services.casts import Casts
 from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
+from bot.services.garbage import Garbage
 from bot.services.gate import Gate, StoredFacts
 from bot.services.imports import Imports
 from bot.services.jobs import Jobs
@@ -73,6 +74,7 @@ def build_services(
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
         files=files,
+        garbage=Garbage(settings, database, store, clock, uploads.in_hand),
         library=Library(database, store, loras, files, clock),
         casts=Casts(database, loras, clock, settings.base),
         imports=Imports(settings, database, store, files, takedowns, clock),

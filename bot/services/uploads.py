@@ -92,11 +92,15 @@ class Uploads:
             async with self._stored(user_id, [verdict]) as stored:
                 yield stored[0]
 
+    def in_hand(self, key: str) -> bool:
+        """True for an object that is stored and whose row is about to be inserted."""
+        return self._in_hand[key] > 0
+
     async def drop(self, uploads: Sequence[StoredObject]) -> None:
         """Delete those uploads that nothing refers to; a store that does not answer keeps them, which does no harm."""
         try:
             for key in await table.unreferenced(self.database.reader, uploads):
-                if not self._in_hand[key]:
+                if not self.in_hand(key):
                     await self.store.delete(key)
         except StoreError as error:
             logger.warning("unused uploads were not deleted: %s", error)

@@ -43,10 +43,22 @@ class Migration:
 class Database:
     """Open database. Readers see the last commit, and never wait for the writer."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self.path = path
         self._writer = writer
         self._lock = asyncio.Lock()
         self.reader = reader
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[aiosqlite.Connection]:
+        """A connection of its own for long reads: it sees one commit throughout, and nobody waits for it."""
+        connection = await _connect(self.path)
+        try:
+            await connection.execute("PRAGMA query_only = ON")
+            await connection.execute("BEGIN")
+            yield connection
+        finally:
+            await connection.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -82,7 +94,7 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
             reader = await _connect(path)
             try:
                 await reader.execute("PRAGMA query_only = ON")
-                yield Database(writer, reader)
+                yield Database(path, writer, reader)
             finally:
                 await reader.close()
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -39,3 +41,15 @@ def artifact_key(job_id: str, attempt: int, filename: str) -> str:
 def checkpoint_key(job_id: str, filename: str) -> str:
     """Resume state of a training; shared by all its attempts."""
     return f"checkpoints/{job_id}/{filename}"
+
+
+PREFIXES = ("uploads", "loras", "jobs", "checkpoints")
+"""The first part of every key above."""
+
+_OF_JOB = re.compile(r"(?:jobs|checkpoints)/([0-9A-Z]{26})/|loras/[^/]+/([0-9A-Z]{26})-")
+
+
+def job_of(key: str) -> str | None:
+    """The job that wrote, or reads, the object under a key of its own; None for what belongs to a person."""
+    match = _OF_JOB.match(key)
+    return match and (match[1] or match[2])
