@@ -32,6 +32,7 @@ from bot.services.links import LinkSigner, load_secret
 from bot.status_cards import StatusCards
 from bot.storage.database import Database, DatabaseError, open_database
 from bot.web import WebServer, bind
+from engine.contracts.logs import log_to_stderr
 from engine.errors import EngineError
 from engine.store import ObjectStore
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"Settings to correct:\n{error}\n")
         return os.EX_CONFIG
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level, settings.log_format)
     try:
         _require_token(settings)
         return asyncio.run(run_all_in_one(settings) if options.all_in_one else run_bot(settings))
@@ -74,13 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DatabaseError as error:
         sys.stderr.write(f"{error}\n")
         return os.EX_UNAVAILABLE
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    line = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
-    handler.setFormatter(logging.Formatter(line, defaults={"job_id": "-"}))
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 async def run_bot(settings: BotSettings) -> int:

@@ -49,6 +49,7 @@ class BotSettings(BaseSettings):
     )
     key_prefix: str = Field(default="callsheet", pattern=r"^[a-z0-9][a-z0-9-]*$", description="Prefix of every Redis key")
     base: str = Field(default="tiny", description="The base model this community trains on and renders with")
+    log_format: Literal["text", "json"] = Field(default="text", description="json: one object a line, with job_id")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
 
     default_plan: Literal["free", "premium", "enterprise"] | None = Field(

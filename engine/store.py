@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -167,7 +167,7 @@ class ObjectStore:
             batches = obstore.list(self._backend, prefix.removesuffix("/") or None)
             return sorted([meta["path"] async for batch in batches for meta in batch])
 
-    async def entries(self, prefix: str) -> list[StoredEntry]:
+    async def entries(self, prefix: str) -> Sequence[StoredEntry]:
         """Like `list`, with what the store knows of each object."""
         if prefix:
             _checked(prefix.removesuffix("/"))

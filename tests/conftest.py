@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.engine", "tests.support.valkey", "tests.support.workers"]
+pytest_plugins = ["tests.support.engine", "tests.support.object_server", "tests.support.valkey", "tests.support.workers"]

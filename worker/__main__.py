@@ -16,14 +16,17 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from engine.contracts import wire
+from engine.contracts.logs import log_to_stderr
 from engine.errors import EngineError
 from engine.store import ObjectStore
+from worker import doctor
 from worker.config import WorkerSettings
 from worker.connection import open_redis, patiently, stop_tasks
 from worker.files import Checkpoints, HomeInUseError, Scratch, locked_home
 from worker.gpu_worker import GpuWorker
 from worker.health import Heartbeat, WorkerIdInUseError
 from worker.lease import LeaseBook
+from worker.metrics import WorkerMetrics
 from worker.runner import Runner, RunnerConfig
 from worker.tasks import Tasks
 
@@ -32,8 +35,6 @@ logger = logging.getLogger("worker")
 STOP_CHILD_S = 10.0
 """Time an idle child has to leave by itself."""
 
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s [%(job_id)s] %(message)s"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one worker until SIGTERM or SIGINT. Exit codes: 0 stopped when asked, 2 wrong settings or surroundings, 1 anything else."""
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--serve", action="append", metavar="POOL", help="whose work to take, the preferred first: shared (default), or guild:SERVER_ID"
     )
+    parser.add_argument("command", nargs="?", choices=["doctor"], help="doctor: check Redis, store, disk, GPU and base, and leave")
     options = parser.parse_args(arguments)
     given: dict[str, Any] = {"serve": tuple(options.serve)} if options.serve else {}
     try:
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             print(f"CALLSHEET_{name.removeprefix('CALLSHEET_')}: {problem['msg']}", file=sys.stderr)
         return 2
-    _configure_logging(settings.log_level)
+    if options.command == "doctor":
+        return asyncio.run(doctor.examine(settings))
+    log_to_stderr(settings.log_level, settings.log_format)
     try:
         with locked_home(settings.home):
             asyncio.run(serve(settings))
@@ -118,6 +122,10 @@ async def serve(settings: WorkerSettings) -> None:
             every_s=settings.announce_s,
         )
 
+        metrics = WorkerMetrics(heartbeat.status, lambda: runner.restarts)
+        tasks.observe = metrics.ended
+        await closing.enter_async_context(metrics.served(settings.metrics_host, settings.metrics_port))
+
         child = asyncio.create_task(runner.run(), name="child")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         running = {child}
@@ -160,24 +168,6 @@ async def _drain(settings: WorkerSettings, tasks: Tasks, runner: Runner, lanes: 
     await runner.stop(grace_s=0.0 if late else STOP_CHILD_S)
     await asyncio.gather(*(lane.drain() for lane in lanes))
     logger.info("drained in %.1f s", time.monotonic() - began)
-
-
-class _JobIdFilter(logging.Filter):
-    """Gives every record a `job_id`, so that one format serves all."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let everything pass."""
-        if not hasattr(record, "job_id"):
-            record.job_id = "-"
-        return True
-
-
-def _configure_logging(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    handler.addFilter(_JobIdFilter())
-    logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("arq").setLevel(logging.WARNING)  # at INFO it writes the arguments of jobs, and with them prompts
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -94,6 +94,9 @@ class WorkerSettings(BaseSettings):
     preview_every_steps: int = Field(
         default=0, ge=0, description="Render a preview picture every so many training steps; 0: only at the end."
     )
+    metrics_host: str = Field(default="127.0.0.1", description="Address the Prometheus metrics are served on.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Its port; 0: no metrics.")
+    log_format: Literal["text", "json"] = Field(default="text", description="json: one object a line, with job_id.")
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("lanes", "serve")

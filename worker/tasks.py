@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,17 @@ class Tasks:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set on SIGTERM: trainings are suspended, nothing new is begun, and whatever ends without a result is handed back uncounted."""
 
+    observe: Callable[[str, str, float], None] = lambda _kind, _ending, _seconds: None
+    """Told of the end of every try: the job's kind, how the try ended, wall time in seconds."""
+
     async def run(self, lease: Lease, lowest_attempt: int, payload: dict[str, Any]) -> dict[str, Any]:
         """Run one try of the job and decide `lease.closing`. Returns what arq keeps as the result, for operators."""
+        began = time.monotonic()
+        kept = await self._run(lease, lowest_attempt, payload)
+        self.observe(str(payload.get("kind")), str(kept["ending"]), time.monotonic() - began)
+        return kept
+
+    async def _run(self, lease: Lease, lowest_attempt: int, payload: dict[str, Any]) -> dict[str, Any]:
         if not await patiently(lambda: self.book.begin(lease, lowest_attempt), "a job's start"):
             return {"ending": "lost"}
         reporter = Reporter(self.book, lease)

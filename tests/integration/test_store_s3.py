@@ -3,82 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
-import sys
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from engine.contracts.model import StoredObject
 from engine.errors import ObjectCorruptError, ObjectMissingError, StoreUnavailableError
 from engine.store import CHUNK_BYTES, ObjectStore
-
-BUCKET = "callsheet"
-START_DEADLINE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A moto server on the loopback with one empty bucket."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("moto") / "log.txt"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = monotonic() + START_DEADLINE_S
-        while not answers(url):
-            assert process.poll() is None, log.read_text()
-            assert monotonic() < deadline, "moto did not start"
-        client(url).create_bucket(Bucket=BUCKET)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/moto-api/", timeout=1).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def client(url: str):  # boto3 has no types
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="id",
-        aws_secret_access_key="secret",
-        config=Config(s3={"addressing_style": "path"}),
-    )
+from tests.support.object_server import BUCKET, client, free_port, options
 
 
 def fetched(url: str) -> tuple[bytes, str | None]:
     with urllib.request.urlopen(url, timeout=10) as response:
         return response.read(), response.headers["Content-Type"]
-
-
-def options(url: str) -> dict[str, str]:
-    return {"endpoint": url, "region": "us-east-1", "access_key_id": "id", "secret_access_key": "secret", "allow_http": "true"}
 
 
 @pytest.fixture

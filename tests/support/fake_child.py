@@ -8,6 +8,7 @@ checkpoint or marker), `oom` (OUT_OF_MEMORY), `bad-config` (INVALID_CONFIG), `de
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from engine.contracts.events import Phase, Progress
 from engine.contracts.failures import FailureCode
+from engine.contracts.jobs import TrainLora
 from tests.support.contracts import manifest
 from worker import pipe
 from worker.child_link import Link
@@ -29,6 +31,29 @@ _never = threading.Event()
 
 def _pause(seconds: float) -> None:
     _never.wait(seconds)
+
+
+def initial(job: TrainLora) -> str:
+    """The weights a training begins with."""
+    return hashlib.sha256(f"{job.job_id} {job.seed}".encode()).hexdigest()
+
+
+def trained_by(weights: str, step: int) -> str:
+    """The weights after one step: they tell every step that made them."""
+    return hashlib.sha256(f"{weights} {step}".encode()).hexdigest()
+
+
+def calm_weights(job: TrainLora) -> str:
+    """The file of an undisturbed training whose name has `exact` in it, such as `exact-7`; others tell where they were resumed."""
+    weights = initial(job)
+    for step in range(job.steps):
+        weights = trained_by(weights, step)
+    return weights
+
+
+def _loaded(state: Path) -> tuple[int, str]:
+    step, weights = state.read_text().split()
+    return int(step), weights
 
 
 def _marker(job_id: str) -> Path:
@@ -107,7 +132,7 @@ class FakeChild:
     def _train(self, command: pipe.StartTraining) -> Iterator[None]:
         job = command.job
         state = command.run_dir / "checkpoint" / "state.txt"
-        begin = int(state.read_text()) if command.resume else 0
+        begin, weights = _loaded(state) if command.resume else (0, initial(job))
         self.link.send(pipe.AtWork(job_id=job.job_id))
         self.link.send(pipe.Began(job_id=job.job_id, total_steps=job.steps))
         history = [f"from {begin}"]
@@ -115,13 +140,14 @@ class FakeChild:
             self.link.send(pipe.AtWork(job_id=job.job_id))
             if not self._step(job.job_id, job.preview_prompt.split(), step):
                 return
+            weights = trained_by(weights, step)
             self._progress(job.job_id, Phase.TRAINING, step + 1, job.steps)
             every = command.checkpoint_every_steps
             suspend = job.job_id in self.suspended
             if suspend or (every and (step + 1) % every == 0):
                 saved = command.run_dir / "outbox" / str(step + 1) / "state.txt"
                 saved.parent.mkdir(parents=True)
-                saved.write_text(str(step + 1))
+                saved.write_text(f"{step + 1} {weights}")
                 self.link.send(pipe.CheckpointMade(job_id=job.job_id, step=step + 1, files=(saved,)))
             if suspend:
                 self.link.send(pipe.WorkSuspended(job_id=job.job_id, steps_done=step + 1))
@@ -129,7 +155,7 @@ class FakeChild:
             yield
         lora = command.run_dir / "lora.safetensors"
         lora.parent.mkdir(parents=True, exist_ok=True)
-        lora.write_text("\n".join(history))
+        lora.write_text(weights if "exact" in job.preview_prompt.split("-") else "\n".join(history))
         self.link.send(
             pipe.Trained(job_id=job.job_id, lora=lora, manifest=manifest(), preview=None, poster=None, loss_curve=None, steps=job.steps)
         )
