@@ -45,7 +45,7 @@ async def redis_findings(settings: WorkerSettings) -> list[Finding]:
             info = await redis.info()
     except RedisRefusedError as error:
         return [failed("redis", f"{error}. Correct user and password in REDIS_URL, or its ACL (README, Operations).")]
-    except (*OUTAGE, TimeoutError) as error:
+    except OUTAGE as error:
         return [failed("redis", f"no answer: {error}. Start it, or correct REDIS_URL.")]
     finally:
         await redis.aclose()
