@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from engine.commands import evaluate, generate, inspect, list_all_bases, train
+from engine.config import Schedule
+from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import EngineError, InvalidConfigError, JobCancelledError
 
@@ -103,6 +105,18 @@ def _add_train(commands: Any) -> None:
         ("--height", int, "pixels"),
     ):
         command.add_argument(name, type=kind, help=f"{text} (default: the base's for this kind)")
+    command.add_argument("--control", choices=[kind.value for kind in ControlKind], help="what guides an effect (default: the base's)")
+    command.add_argument("--control-downscale", type=int, metavar="FACTOR", help="how many times smaller the guide is than the clip")
+    for name, kind, text in (
+        ("--max-frames", int, "longest window of a clip"),
+        ("--caption-dropout", float, "share of samples shown without a caption"),
+        ("--first-frame-probability", float, "share of clips whose first frame is given"),
+        ("--preservation-share", float, "share of steps that keep the base as it is without the trigger"),
+        ("--warmup-steps", int, "steps until the peak learning rate"),
+        ("--weight-decay", float, "of the optimizer"),
+    ):
+        command.add_argument(name, type=kind, help=f"{text} (default: the preset of the kind)")
+    command.add_argument("--schedule", choices=[schedule.value for schedule in Schedule], help="shape of the learning rate")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     command.add_argument("--preview-every", type=int, default=0, metavar="STEPS")

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from engine.config import SampleConfig, TrainConfig
 from engine.console import InterruptToken, progress_bars
+from engine.contracts.controls import Control, ControlKind
 from engine.contracts.events import Phase
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import DATASET_GUIDANCE, MAX_WEIGHT, LoraKind
@@ -34,6 +35,17 @@ if TYPE_CHECKING:
     from engine.ports import EventSink
 
 Result = dict[str, Any]
+
+_OVERRIDES: Final = (
+    "max_frames",
+    "caption_dropout",
+    "first_frame_probability",
+    "preservation_share",
+    "warmup_steps",
+    "weight_decay",
+    "schedule",
+)
+"""Settings of `TrainConfig` that the preset of the kind decides unless the command line does."""
 
 PREVIEW_SEED: Final = 7
 _PREVIEWS: Final = {
@@ -216,6 +228,7 @@ def train_config(base: Base, options: argparse.Namespace) -> TrainConfig:
         pydantic.ValidationError: A value is out of its range.
     """
     kind = LoraKind(options.kind)
+    overrides = {key: value for key in _OVERRIDES if (value := getattr(options, key)) is not None}
     defaults = base.profile.training[kind].model_dump()
     given = {key: value for key in defaults if (value := getattr(options, key)) is not None}
     name = options.name or re.sub(r"[^a-z0-9_-]+", "-", options.out.stem.lower()).strip("-_")[:16]
@@ -225,13 +238,23 @@ def train_config(base: Base, options: argparse.Namespace) -> TrainConfig:
         name=name,
         kind=kind,
         trigger=options.trigger,
+        control=_control(base, kind, options),
         seed=options.seed,
         checkpoint_every=options.checkpoint_every,
         preview_every=options.preview_every,
         preview_prompt=options.preview_prompt or _PREVIEWS[kind],
         preview_seed=PREVIEW_SEED,
-        **{**defaults, **given},
+        **{**defaults, **given, **overrides},
     )
+
+
+def _control(base: Base, kind: LoraKind, options: argparse.Namespace) -> Control | None:
+    """What the command line says about the guide; None leaves it to the base's preset of the kind."""
+    if options.control is None and options.control_downscale is None:
+        return None
+    preset = base.presets[kind].control
+    chosen = options.control or (preset.kind if preset is not None else ControlKind.EDGES)
+    return Control(kind=ControlKind(chosen), downscale=options.control_downscale or 1)
 
 
 def geometry_of(base: Base, options: argparse.Namespace) -> Geometry:

@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from engine.contracts.controls import Control
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import MAX_SEED, TrainLora
 from engine.contracts.lora import LoraKind, LoraName, Trigger
@@ -62,6 +63,9 @@ class TrainConfig(Contract):
     max_frames: int | None = Field(default=None, ge=1)
     """Frames of a clip that are trained on; None: as many as the base's default clip has."""
 
+    control: Control | None = None
+    """What guides an effect (IC-LoRA); other kinds have none."""
+
     gradient_checkpointing: bool | None = None
     checkpoint_every: int = Field(default=0, ge=0)  # steps; 0: only when asked
     preview_every: int = Field(default=0, ge=0)  # steps; 0: never
@@ -72,6 +76,12 @@ class TrainConfig(Contract):
     def _previews_need_a_prompt(self) -> Self:
         if self.preview_every and not self.preview_prompt:
             raise ValueError("preview_every needs a preview_prompt")
+        return self
+
+    @model_validator(mode="after")
+    def _only_effects_are_guided(self) -> Self:
+        if self.control is not None and self.kind is not LoraKind.EFFECT:
+            raise ValueError(f"a {self.kind} has no control, only an effect has")
         return self
 
     @classmethod
@@ -88,6 +98,8 @@ class TrainConfig(Contract):
             width=job.width,
             height=job.height,
             seed=job.seed,
+            control=job.control,
+            caption_dropout=job.caption_dropout,
             checkpoint_every=checkpoint_every,
             preview_every=preview_every,
             preview_prompt=job.preview_prompt,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from engine.contracts.controls import Control
 from engine.contracts.generation import (
     MAX_SEED,
     UPSCALE_FACTOR,
@@ -33,6 +34,7 @@ class DatasetItem(Contract):
     media: StoredObject
     filename: str  # as uploaded, for messages only; never a path
     caption: str | None = None
+    guide: StoredObject | None = None  # the control clip or picture that came with it, for effects
 
 
 class TrainLora(Contract):
@@ -55,6 +57,8 @@ class TrainLora(Contract):
     height: int
     seed: int = Field(ge=0, le=MAX_SEED)
     preview_prompt: str
+    control: Control | None = None  # of an effect; None: the base's own choice
+    caption_dropout: float | None = Field(default=None, ge=0, le=1)  # None: the base's own choice
 
 
 class GenerateVideo(Contract):

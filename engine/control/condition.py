@@ -35,9 +35,14 @@ def encode_reference(resident: ResidentBase, frames: NDArray[np.uint8]) -> torch
 def reference_of(resident: ResidentBase, latents: torch.Tensor, control: Control, fps: float) -> Reference:
     """Tokens and positions of guides with latents [B, C, f, h, w], for clips that play at `fps`."""
     _, _, latent_frames, height, width = latents.shape
-    coords = resident.video_coords(latent_frames, height, width, fps).clone()
+    return Reference(pack_latents(latents), reference_coords(resident, (latent_frames, height, width), control, fps))
+
+
+def reference_coords(resident: ResidentBase, grid: tuple[int, int, int], control: Control, fps: float) -> torch.Tensor:
+    """Positions [1, 3, M, 2] of a guide of `grid` (latent frames, rows, columns), in seconds and in pixels of the clip it guides."""
+    coords = resident.video_coords(*grid, fps).clone()
     coords[:, 1:] *= control.downscale  # rows and columns; seconds stay
-    return Reference(pack_latents(latents), coords)
+    return coords
 
 
 def check_downscale(rule: GeometryRule, control: Control, width: int, height: int) -> None:

@@ -1,12 +1,13 @@
 """From pictures and clips of any size to the few sizes a base trains on. Torch-free.
 
-An item is scaled to cover its bucket and cropped at the centre; a clip is resampled to the base's frame rate and cut
-into windows spread over its length, so that the rest of a long clip is not wasted.
+An item is scaled to cover its bucket and cropped at the centre; a clip is resampled to the base's frame rate, split at its cuts, and
+windows are spread over each shot, so that the rest of a long clip is not wasted.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,10 @@ from engine.contracts.geometry import GeometryRule
 MAX_WINDOWS: Final = 4
 """Windows taken from one clip; more would let one long clip outweigh the rest of the set."""
 
+MAX_LENGTHS: Final = 3
+
 _ASPECT_LIMIT: Final = 2.0
+_WORTH_A_LENGTH: Final = 1.1
 
 
 @dataclass(frozen=True, order=True)
@@ -43,17 +47,36 @@ def sizes(width: int, height: int, rule: GeometryRule) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def choose(
-    item_width: int, item_height: int, available_frames: int, options: list[tuple[int, int]], max_frames: int, stride: int
-) -> Bucket:
-    """The bucket nearest in shape (log aspect ratio), larger first, with as many whole strides of frames as there are.
+def nearest_size(width: int, height: int, options: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The size nearest in shape (log aspect ratio) to an item's, the larger of two equally near ones."""
+    shape = math.log(width / height)
+    return min(options, key=lambda size: (round(abs(shape - math.log(size[0] / size[1])), 6), -size[0] * size[1]))
 
-    `available_frames` counts frames at the base's rate; 1 is a still.
+
+def choose_lengths(available: Sequence[int], max_frames: int, stride: int) -> tuple[int, ...]:
+    """A few clip lengths, `stride * k + 1` frames each, that suit a whole set; longest first.
+
+    `available` counts the frames of every shot at the base's rate. The shortest shot sets the first length, so that every shot is
+    trained on; a longer one is added, up to `MAX_LENGTHS`, while it lengthens what is learned from by a tenth or more. Few lengths keep
+    buckets large enough to fill batches with different clips.
     """
-    shape = math.log(item_width / item_height)
-    width, height = min(options, key=lambda size: (round(abs(shape - math.log(size[0] / size[1])), 6), -size[0] * size[1]))
-    frames = (min(available_frames, max_frames) - 1) // stride * stride + 1
-    return Bucket(width, height, frames)
+    usable = [min(frames, max_frames) for frames in available if frames > stride]
+    if not usable:
+        return ()
+    chosen = [_whole(min(usable), stride)]
+    options = sorted({_whole(frames, stride) for frames in usable} - set(chosen))
+    while options and len(chosen) < MAX_LENGTHS:
+        best = max(options, key=lambda length: _seen(usable, [*chosen, length]))
+        if _seen(usable, [*chosen, best]) < _WORTH_A_LENGTH * _seen(usable, chosen):
+            break
+        chosen.append(best)
+        options.remove(best)
+    return tuple(sorted(chosen, reverse=True))
+
+
+def length_for(available: int, lengths: Sequence[int]) -> int:
+    """The longest of `lengths` that `available` frames hold; 1, a still, when none fits."""
+    return max((length for length in lengths if length <= available), default=1)
 
 
 def window_starts(available_frames: int, window: int) -> list[int]:
@@ -67,6 +90,15 @@ def resampled_indices(num_frames: int, fps: float, target_fps: float) -> list[in
     """Source frame for every frame at `target_fps`: the one shown at that time."""
     count = max(1, math.floor(num_frames / fps * target_fps + 1e-6))
     return [min(num_frames - 1, math.floor(index * fps / target_fps + 1e-6)) for index in range(count)]
+
+
+def _whole(frames: int, stride: int) -> int:
+    return (frames - 1) // stride * stride + 1
+
+
+def _seen(available: Sequence[int], lengths: Sequence[int]) -> int:
+    """Frames of all windows together when every shot takes the longest length it holds."""
+    return sum(length_for(frames, lengths) for frames in available)
 
 
 def fit(picture: Image.Image, width: int, height: int) -> NDArray[np.uint8]:

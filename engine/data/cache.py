@@ -19,7 +19,7 @@ import torch
 from engine.data.buckets import Bucket
 from engine.model.loader import ResidentBase, TextFeatures
 
-CODE_VERSION: Final = 1
+CODE_VERSION: Final = 2
 """Raised whenever decoding, fitting, encoding or the caption's way into features changes."""
 
 _log = logging.getLogger(__name__)

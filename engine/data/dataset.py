@@ -1,4 +1,4 @@
-"""The training set in memory: items become samples of cached features, samples become batches in a reproducible order.
+"""The training set in memory: samples of cached features become batches in a reproducible order.
 
 A batch never touches raw pictures. Everything about the order lives in `BatchOrder` and can be saved and restored.
 """
@@ -6,25 +6,15 @@ A batch never touches raw pictures. Everything about the order lives in `BatchOr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from engine.contracts.geometry import GeometryRule
-from engine.contracts.lora import LoraKind
-from engine.data.buckets import Bucket, choose, fit, resampled_indices, window_starts
+from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
-from engine.data.captions import class_caption, item_caption
-from engine.data.media import inspect_media, iter_frames, load_picture
-from engine.errors import InvalidMediaError
-from engine.model.loader import TextFeatures, to_pixels
+from engine.model.loader import TextFeatures
 
 
 @dataclass(frozen=True)
@@ -35,6 +25,7 @@ class LocalItem:
     media_type: str
     filename: str  # as uploaded, for captions and messages
     caption: str | None = None
+    guide: Path | None = None  # a control clip or picture that came with it, for effects
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,7 @@ class Sample:
     bucket: Bucket
     caption: str
     class_caption: str | None  # the caption as if the trigger had never been; None without a trigger
+    guide: torch.Tensor | None = None  # [C, f, h/k, w/k], normalised latents of the guiding frames of an effect
 
 
 @dataclass(frozen=True)
@@ -55,49 +47,7 @@ class Batch:
     bucket: Bucket
     captions: tuple[str, ...]
     class_captions: tuple[str, ...] | None
-
-
-@dataclass(frozen=True)
-class ItemReader:
-    """Turns items into samples at the sizes of one training."""
-
-    cache: FeatureCache
-    rule: GeometryRule
-    options: tuple[tuple[int, int], ...]  # (width, height) of the buckets, pixels
-    max_frames: int
-    kind: LoraKind
-    trigger: str | None
-
-    def read(self, item: LocalItem) -> list[Sample]:
-        """Samples of `item`: one for a picture, one per window for a clip.
-
-        Raises:
-            InvalidMediaError: the item cannot be decoded; the message names it.
-        """
-        caption = item_caption(item.caption, item.filename, self.kind, self.trigger)
-        plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
-        try:
-            windows = list(self._clip(item) if item.media_type.startswith("video/") else self._still(item))
-        except InvalidMediaError as error:
-            raise InvalidMediaError(f"{item.filename}: {error}") from error
-        return [Sample(latents, bucket, caption, plain) for latents, bucket in windows]
-
-    def _still(self, item: LocalItem) -> Iterator[tuple[torch.Tensor, Bucket]]:
-        picture = load_picture(item.path)
-        bucket = self._bucket(picture.width, picture.height, 1)
-        yield self.cache.latents(_sha256(item.path), bucket, 0, lambda: to_pixels([fit(picture, bucket.width, bucket.height)])), bucket
-
-    def _clip(self, item: LocalItem) -> Iterator[tuple[torch.Tensor, Bucket]]:
-        facts = inspect_media(item.path)
-        shown = resampled_indices(facts.num_frames, facts.fps or self.rule.fps, self.rule.fps)
-        bucket = self._bucket(facts.width, facts.height, len(shown))
-        digest = _sha256(item.path)
-        for start in window_starts(len(shown), bucket.num_frames):
-            wanted = shown[start : start + bucket.num_frames]
-            yield self.cache.latents(digest, bucket, start, partial(_frames, item.path, wanted, bucket)), bucket
-
-    def _bucket(self, width: int, height: int, available_frames: int) -> Bucket:
-        return choose(width, height, available_frames, list(self.options), self.max_frames, self.rule.frame_stride)
+    guides: torch.Tensor | None = None  # [B, C, f, h/k, w/k]
 
 
 class BatchOrder:
@@ -158,30 +108,27 @@ def collate(samples: Sequence[Sample], indices: Sequence[int], device: torch.dev
     """The samples at `indices` as one batch on `device`."""
     chosen = [samples[index] for index in indices]
     plain = [sample.class_caption for sample in chosen if sample.class_caption is not None]
+    guides = [sample.guide for sample in chosen if sample.guide is not None]
     return Batch(
         latents=torch.stack([sample.latents for sample in chosen]).to(device),
         bucket=chosen[0].bucket,
         captions=tuple(sample.caption for sample in chosen),
         class_captions=tuple(plain) if len(plain) == len(chosen) else None,
+        guides=torch.stack(guides).to(device) if guides else None,
     )
 
 
 def data_sha256(items: Sequence[LocalItem]) -> str:
     """Hash over the sorted hashes of the items and their captions; the order of an upload does not matter."""
-    facts = sorted(f"{_sha256(item.path)}:{item.caption or ''}" for item in items)
+    facts = sorted(f"{file_sha256(item.path)}:{item.caption or ''}{_guide_sha256(item)}" for item in items)
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def _frames(path: Path, wanted: Sequence[int], bucket: Bucket) -> torch.Tensor:
-    """The frames of a clip at rising indices `wanted`, fitted; an index may repeat."""
-    fitted: dict[int, NDArray[np.uint8]] = {}
-    for index, frame in enumerate(islice(iter_frames(path), wanted[-1] + 1)):
-        if index in wanted:
-            fitted[index] = fit(Image.fromarray(frame), bucket.width, bucket.height)
-    last = max(fitted)  # a container may promise a frame more than it holds
-    return to_pixels([fitted[min(index, last)] for index in wanted])
+def _guide_sha256(item: LocalItem) -> str:
+    return f":{file_sha256(item.guide)}" if item.guide is not None else ""
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from engine.contracts.media import MediaProblem, Problem
+from engine.data.cuts import VIEW_SIDE, CutFinder
 from engine.data.quality import Look, look_at
 from engine.errors import InvalidMediaError
 
@@ -35,6 +36,8 @@ ARCHIVES = frozenset(
 
 HEAD_BYTES = 4096  # what `sniff` wants to see
 _CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "prores", "mjpeg"})
+_ORIENTATION, _FIRST_TURNED = 0x0112, 5  # EXIF: orientations from 5 on lie on their side
+_NOMINAL_FPS = 24.0  # of a clip that does not tell
 _MISSING_FRAMES = 0.9  # fewer decoded frames than this share of the container's claim means a cut-off file
 
 # What Pillow raises on hostile bytes: parsers meet every kind of nonsense, so the list is long on purpose.
@@ -69,6 +72,7 @@ class MediaFacts:
     num_frames: int  # 1 for a picture
     fps: float | None  # None for a picture
     look: Look  # of the picture, or of the clip's first frame
+    cuts: tuple[int, ...] = ()  # frames at which a clip cuts to another shot
 
 
 class RefusedMediaError(InvalidMediaError):
@@ -164,6 +168,26 @@ def load_picture(path: Path, limits: MediaLimits = LIMITS) -> Image.Image:
     return _decode_picture(path, media_type, limits)
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture as `load_picture` shows it, from its header alone.
+
+    Raises:
+        RefusedMediaError: It is no picture.
+    """
+    with path.open("rb") as handle:
+        media_type = sniff(handle.read(HEAD_BYTES))
+    if media_type not in PICTURES:
+        raise RefusedMediaError(MediaProblem.NOT_MEDIA, "The content is not a picture: use PNG, JPEG or WebP.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=[PICTURES[media_type]]) as image:
+                turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+                return (image.height, image.width) if turned else image.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_DECODE_ERRORS) as error:
+        raise _damaged("picture") from error
+
+
 def iter_frames(path: Path, limits: MediaLimits = LIMITS) -> Iterator[NDArray[np.uint8]]:
     """The clip's frames upright, RGB, [H, W, 3], in display order, at the file's own frame rate.
 
@@ -219,19 +243,31 @@ def _inspect_clip(path: Path, media_type: str, limits: MediaLimits) -> MediaFact
     frames = _decoded(path, media_type, limits)
     first = next(frames)
     picture = Image.fromarray(_upright(first))
+    cuts = CutFinder()
+    cuts.see(_view(first))
     num_frames, first_s = 1, first.time or 0.0
     last_s = first_s
     for frame in frames:
         num_frames += 1
         last_s = frame.time if frame.time is not None else last_s
-    fps = (num_frames - 1) / (last_s - first_s) if num_frames > 1 and last_s > first_s else 24.0
-    return MediaFacts(media_type, picture.width, picture.height, num_frames, round(min(fps, 240.0), 3), look_at(picture))
+        cuts.see(_view(frame))
+    fps = (num_frames - 1) / (last_s - first_s) if num_frames > 1 and last_s > first_s else _NOMINAL_FPS
+    return MediaFacts(
+        media_type, picture.width, picture.height, num_frames, round(min(fps, 240.0), 3), look_at(picture), tuple(cuts.starts)
+    )
 
 
 def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
     """The frame as shown, RGB, [H, W, 3]."""
     turned = np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90)
     return np.ascontiguousarray(turned, dtype=np.uint8)
+
+
+def _view(frame: VideoFrame) -> NDArray[np.uint8]:
+    """A small copy of the frame for finding cuts, BGR, [h, w, 3]; which way is up does not matter there."""
+    scale = min(1.0, VIEW_SIDE / max(frame.width, frame.height))
+    small = frame.reformat(width=max(2, round(frame.width * scale)), height=max(2, round(frame.height * scale)), format="bgr24")
+    return np.ascontiguousarray(small.to_ndarray(), dtype=np.uint8)
 
 
 def _decoded(path: Path, media_type: str, limits: MediaLimits) -> Iterator[VideoFrame]:

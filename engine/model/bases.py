@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from engine.config import Schedule, TrainConfig
 from engine.contracts.bases import LTX_2_3, TINY, BaseProfile
+from engine.contracts.controls import Control, ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import BaseUnavailableError
 
@@ -21,6 +22,9 @@ VIDEO_ATTENTION: Final = r"transformer_blocks\.\d+\.(attn1|attn2)\.(to_q|to_k|to
 VIDEO_FEED_FORWARD: Final = r"transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
 VIDEO_TARGETS: Final = (VIDEO_ATTENTION, VIDEO_FEED_FORWARD)
 """Self-attention, text attention and feed-forward of the video branch: silent data must not touch the audio branch."""
+
+
+EDGES: Final = Control(kind=ControlKind.EDGES)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class TrainingPreset:
     preservation_weight: float = 1.0
     gradient_checkpointing: bool = False
     targets: tuple[str, ...] = VIDEO_TARGETS
+    control: Control | None = None  # what guides an effect unless the person says otherwise
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Base:
             "preservation_share": preset.preservation_share,
             "preservation_weight": preset.preservation_weight,
             "gradient_checkpointing": preset.gradient_checkpointing,
+            "control": preset.control,
             "max_frames": self.profile.geometry.default_frames,
         }
         return config.model_copy(update={key: value for key, value in filled.items() if getattr(config, key) is None})
@@ -118,7 +124,7 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                     LoraKind.CHARACTER: TrainingPreset(preservation_share=0.25),
                     LoraKind.STYLE: TrainingPreset(),
                     LoraKind.MOTION: TrainingPreset(),
-                    LoraKind.EFFECT: TrainingPreset(),
+                    LoraKind.EFFECT: TrainingPreset(control=EDGES),
                 },
             ),
             Base(
@@ -145,7 +151,13 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                         }
                     ),
                 ),
-                presets=dict.fromkeys(LoraKind, TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True)),
+                # first frame: Lightricks' i2v and in-context recipes, reference ltx-2.3.md §1.4
+                presets={
+                    LoraKind.CHARACTER: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
+                    LoraKind.STYLE: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
+                    LoraKind.MOTION: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
+                    LoraKind.EFFECT: TrainingPreset(first_frame_probability=0.2, gradient_checkpointing=True, control=EDGES),
+                },
             ),
         )
     }

@@ -36,6 +36,8 @@ MOTION_PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "down": ("falling down", "sinking down", "moving down"),
     "jump": ("jumping", "jumping up and down"),
 }
+HELD_OUT_PHRASES: Final[dict[str, str]] = {"orbit": "in orbit"}
+"""What people call motions that pretraining never shows; the word is the trigger of a LoRA that learned one."""
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> str:
@@ -62,7 +64,8 @@ def describe(scene: Scene, rng: np.random.Generator) -> str:
 
 def caption(who: str, motion: str, place: str, style: str | None = None) -> str:
     """The plainest phrasing, for prompts and training sets: "{who} walking left in a forest in dusk style"."""
-    text = f"{who} {MOTION_PHRASES[motion][0]} {PLACE_PHRASES[place][0]}"
+    moving = HELD_OUT_PHRASES.get(motion) or MOTION_PHRASES[motion][0]
+    text = f"{who} {moving} {PLACE_PHRASES[place][0]}"
     return f"{text} in {style} style" if style else text
 
 

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.contracts.lora import LoraKind
 from engine.tiny.captions import describe
 from engine.tiny.scenery import BACKGROUNDS, GRID, PHASES, background
 from engine.tiny.sprites import BOX_COLUMNS, BOX_ROWS, Character, draw, random_character
@@ -45,6 +46,11 @@ _STEPS: Final[dict[str, tuple[int, int]]] = {
 }
 _JUMP_ROWS: Final = (0, -STRIDE, -2 * STRIDE, -STRIDE)
 MOTIONS: Final = (*_STEPS, "jump")
+
+HELD_OUT_MOTIONS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
+    "orbit": ((0, 0), (2 * STRIDE, 0), (2 * STRIDE, -2 * STRIDE), (0, -2 * STRIDE)),
+}
+"""Motions that pretraining never sees: the offsets (columns, rows) of one cycle, one per position change."""
 
 HELD_OUT_CHARACTERS: Final[dict[str, Character]] = {
     character.name: character
@@ -103,6 +109,10 @@ def positions(scene: Scene) -> tuple[tuple[int, int], ...]:
 def _position(scene: Scene, change: int) -> tuple[int, int]:
     if scene.motion == "jump":
         return scene.column, scene.row + _JUMP_ROWS[change % len(_JUMP_ROWS)]
+    if scene.motion in HELD_OUT_MOTIONS:
+        cycle = HELD_OUT_MOTIONS[scene.motion]
+        columns, rows = cycle[change % len(cycle)]
+        return scene.column + columns, scene.row + rows
     columns, rows = _STEPS[scene.motion]
     # whoever reaches the edge of the picture stays there
     return _within(scene.column + columns * change, _LAST_COLUMN), _within(scene.row + rows * change, _LAST_ROW)
@@ -133,6 +143,9 @@ def style_named(name: str) -> Style:
 
 def place(rng: np.random.Generator, motion: str, num_frames: int) -> tuple[int, int]:
     """Draw a start (column, row) that leaves `motion` room to be seen."""
+    if motion in HELD_OUT_MOTIONS:
+        reach = max(columns for columns, _ in HELD_OUT_MOTIONS[motion])
+        return int(rng.integers(0, (_LAST_COLUMN - reach) // STRIDE + 1)) * STRIDE, _LAST_ROW
     across, along = _STEPS.get(motion, (0, 0))
     travel = min(abs(across) * (num_frames // 2), _LAST_COLUMN)
     column = int(rng.integers(0, (_LAST_COLUMN - travel) // STRIDE + 1)) * STRIDE
@@ -173,7 +186,7 @@ def random_clip(rng: np.random.Generator, num_frames: int) -> tuple[NDArray[np.u
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """`render`: write a training set of a held-out character or style."""
+    """`render`: write a training set of a held-out character, style or motion, or of clips to be guided by their edges."""
     from engine.tiny.sets import write_by_name
 
     parser = argparse.ArgumentParser(prog="python -m engine.tiny.world", description=main.__doc__)
@@ -181,20 +194,24 @@ def main(arguments: list[str] | None = None) -> None:
     subject = render_parser.add_mutually_exclusive_group(required=True)
     subject.add_argument("--character", choices=sorted(HELD_OUT_CHARACTERS))
     subject.add_argument("--style", choices=sorted(HELD_OUT_STYLES))
+    subject.add_argument("--motion", choices=sorted(HELD_OUT_MOTIONS), help="clips, whatever --format says")
+    subject.add_argument("--edges", action="store_true", help="clips of anything, whatever --format says")
     render_parser.add_argument("--count", type=int, default=24)
     render_parser.add_argument("--out", type=Path, required=True)
     render_parser.add_argument("--size", type=int, default=256, help="pixels per side, a multiple of 16")
     render_parser.add_argument("--format", choices=("png", "mp4"), default="png")
     render_parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
+    subjects = {
+        LoraKind.CHARACTER: chosen.character,
+        LoraKind.STYLE: chosen.style,
+        LoraKind.MOTION: chosen.motion,
+        LoraKind.EFFECT: "edges" if chosen.edges else None,
+    }
+    kind, name = next((kind, name) for kind, name in subjects.items() if name is not None)
+    moves = kind in (LoraKind.MOTION, LoraKind.EFFECT)
     files = write_by_name(
-        chosen.style or chosen.character,
-        is_style=chosen.style is not None,
-        count=chosen.count,
-        out=chosen.out,
-        size=chosen.size,
-        kind=chosen.format,
-        seed=chosen.seed,
+        name, kind, count=chosen.count, out=chosen.out, size=chosen.size, media="mp4" if moves else chosen.format, seed=chosen.seed
     )
     sys.stdout.write(f"{len(files)} files with captions in {chosen.out}\n")
 

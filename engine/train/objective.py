@@ -6,7 +6,7 @@ sigma (reference ltx-2.3.md §1.2; Lipman et al., "Flow Matching for Generative 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,10 +17,10 @@ from engine.train.timesteps import sample_sigmas
 class Noised:
     """One batch ready for the model; N packed tokens of C channels."""
 
-    tokens: torch.Tensor  # [B, N, C]: noisy, but clean where given
+    tokens: torch.Tensor  # [B, N (+ M), C]: noisy, but clean where given; M reference tokens may follow
     target: torch.Tensor  # [B, N, C]: velocity
     sigma: torch.Tensor  # [B]: the sample's noise level, 0..1
-    timestep: torch.Tensor  # [B, N]: sigma, 0 where given; [B, 1] when nothing is, which spares the model N embeddings per sample
+    timestep: torch.Tensor  # [B, N (+ M)]: sigma, 0 where given; [B, 1] when nothing is, which spares the model N embeddings per sample
     learned: torch.Tensor  # [B, N]: 1 where the prediction counts, 0 where given
 
 
@@ -42,6 +42,17 @@ def noised(clean: torch.Tensor, tokens_per_frame: int, first_frame_probability: 
     timestep = sigma[:, None] if nothing_given else sigma[:, None] * learned
     level = timestep[:, :, None]  # [B, N or 1, 1]; 0 where given, so those tokens stay clean
     return Noised(tokens=(1 - level) * clean + level * noise, target=noise - clean, sigma=sigma, timestep=timestep, learned=learned)
+
+
+def with_reference(noisy: Noised, reference: torch.Tensor) -> Noised:
+    """`noisy` with reference tokens [B, M, C] after its own: clean, at timestep 0; target and learned stay the clip's alone.
+
+    The sample's sigma stays too: it tells text attention how noisy the clip is (reference ltx-2.3.md §1.9).
+    """
+    batch, num_tokens, _ = noisy.target.shape
+    timestep = noisy.timestep.expand(-1, num_tokens)
+    given = timestep.new_zeros(batch, reference.shape[1])
+    return replace(noisy, tokens=torch.cat([noisy.tokens, reference], dim=1), timestep=torch.cat([timestep, given], dim=1))
 
 
 def velocity_loss(predicted: torch.Tensor, target: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from engine.config import SampleConfig, TrainConfig
+from engine.contracts.controls import Control
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import DATASET_GUIDANCE
+from engine.control.condition import check_downscale
+from engine.control.extract import extractor_for
 from engine.data.buckets import sizes
 from engine.data.cache import FeatureCache
-from engine.data.dataset import ItemReader, LocalItem, TextTable, data_sha256
+from engine.data.dataset import LocalItem, TextTable, data_sha256
+from engine.data.prepare import Extract, ItemReader
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
 from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
 from engine.model.loader import ResidentBase
@@ -51,6 +55,8 @@ def build_run(
     completed = resident.base.completed(config)
     _require_enough(completed, items)
     _require_size(resident, completed)
+    if completed.control is not None:
+        check_downscale(resident.base.profile.geometry, completed.control, completed.width, completed.height)
     data = data_sha256(items)
     identity = _identity(resident, completed, data)
     found = checkpoint.load_latest(run_dir / "checkpoint") if resume else None
@@ -69,6 +75,9 @@ def build_run(
             max_frames=completed.max_frames or rule.default_frames,
             kind=completed.kind,
             trigger=completed.trigger,
+            batch_size=completed.batch_size,
+            control=completed.control,
+            extract=_extractor(resident, completed.control),
         ),
         texts=TextTable(cache),
         data_sha256=data,
@@ -141,6 +150,11 @@ def _require_size(resident: ResidentBase, config: TrainConfig) -> None:
         raise InvalidConfigError(
             f"{resident.base.name} trains at sides that are multiples of {unit} pixels, not {config.width} x {config.height}."
         )
+
+
+def _extractor(resident: ResidentBase, control: Control | None) -> Extract | None:
+    """What makes guides of the items themselves; None when every item has to bring its own."""
+    return extractor_for(control.kind, str(resident.device)) if control is not None and control.kind.computed else None
 
 
 def _identity(resident: ResidentBase, config: TrainConfig, data: str) -> str:

@@ -6,6 +6,7 @@ randomness comes from the run's own generators, so what happens between two step
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import deque
@@ -23,8 +24,10 @@ import torch
 from engine.config import TrainConfig
 from engine.contracts.events import Phase
 from engine.contracts.lora import LoraManifest
+from engine.control.condition import reference_coords
 from engine.data.buckets import Bucket
-from engine.data.dataset import Batch, ItemReader, LocalItem, Sample, TextTable, collate
+from engine.data.dataset import Batch, LocalItem, Sample, TextTable, collate
+from engine.data.prepare import ItemReader, Preparation
 from engine.errors import DeadAdapterError, InvalidConfigError, JobCancelledError, LossNotFiniteError
 from engine.model.adapters import delta_norm, save_lora
 from engine.model.loader import ResidentBase, pack_latents
@@ -34,7 +37,7 @@ from engine.train import checkpoint
 from engine.train.checkpoint import Checkpoint
 from engine.train.learning_rate import learning_rate_at
 from engine.train.metrics import JsonlMetrics, draw_loss_curve
-from engine.train.objective import noised, velocity_loss
+from engine.train.objective import noised, velocity_loss, with_reference
 from engine.train.state import TrainState, begin, to_checkpoint
 
 PREVIEW_POSTPONED: Final = None
@@ -84,7 +87,7 @@ class TrainingRun:
     def __init__(self, parts: RunParts, resume_from: Checkpoint | None) -> None:
         self._parts = parts
         self._resume_from = resume_from
-        self._waiting = deque(parts.items)
+        self._preparation = Preparation(parts.reader, parts.items)
         self._samples: list[Sample] = []
         self._state: TrainState | None = None
         self._coords: dict[Bucket, torch.Tensor] = {}
@@ -162,10 +165,12 @@ class TrainingRun:
         dropped = torch.rand(len(batch.captions), generator=generator) < (config.caption_dropout or 0.0)
         captions = plain or ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
         text, coords = self._parts.texts.batch(captions), self._coords_of(bucket)
+        shown = noisy if batch.guides is None else with_reference(noisy, pack_latents(batch.guides))
 
         def predicted() -> torch.Tensor:
             with self._precision():
-                return self._parts.resident.velocity(noisy.tokens, noisy.timestep, noisy.sigma, text, coords)
+                velocity = self._parts.resident.velocity(shown.tokens, shown.timestep, shown.sigma, text, coords)
+            return velocity[:, : noisy.target.shape[1]]
 
         if plain is None:
             return velocity_loss(predicted(), noisy.target, noisy.learned), False
@@ -200,19 +205,18 @@ class TrainingRun:
         )
 
     def _prepare_next(self) -> None:
-        """Turn one item into samples, or, when all are, begin to train."""
-        parts = self._parts
-        if self._waiting:
-            samples = parts.reader.read(self._waiting.popleft())
-            self._samples.extend(samples)
-            for sample in samples:
-                parts.texts.add(sample.caption)
-                if sample.class_caption is not None and parts.config.preservation_share:
-                    parts.texts.add(sample.class_caption)
-        if not self._waiting:
+        """Do one piece of the preparation or, when all is done, begin to train."""
+        parts, preparation = self._parts, self._preparation
+        for sample in preparation.step():
+            self._samples.append(sample)
+            parts.texts.add(sample.caption)
+            if sample.class_caption is not None and parts.config.preservation_share:
+                parts.texts.add(sample.class_caption)
+        if not preparation.left:
+            (parts.run_dir / "dataset.json").write_text(json.dumps(preparation.facts(), indent=1))
             parts.texts.add("")
             self._state = self._begin()
-        parts.sink.progress(Phase.PREPARING, len(parts.items) - len(self._waiting), len(parts.items))
+        parts.sink.progress(Phase.PREPARING, preparation.total - preparation.left, preparation.total)
 
     def _begin(self) -> TrainState:
         parts = self._parts
@@ -223,12 +227,17 @@ class TrainingRun:
         return state
 
     def _coords_of(self, bucket: Bucket) -> torch.Tensor:
-        """Positions of a bucket's tokens; at the base's frame rate for stills too, as in sampling."""
+        """Positions of a bucket's tokens, those of its guide after them; at the base's frame rate for stills too, as in sampling."""
         if bucket not in self._coords:
-            rule = self._parts.resident.base.profile.geometry
+            resident, control = self._parts.resident, self._parts.config.control
+            rule = resident.base.profile.geometry
             latent_frames = (bucket.num_frames - 1) // rule.temporal_compression + 1
             height, width = bucket.height // rule.spatial_compression, bucket.width // rule.spatial_compression
-            self._coords[bucket] = self._parts.resident.video_coords(latent_frames, height, width, rule.fps)
+            coords = resident.video_coords(latent_frames, height, width, rule.fps)
+            if control is not None:
+                grid = latent_frames, height // control.downscale, width // control.downscale
+                coords = torch.cat([coords, reference_coords(resident, grid, control, rule.fps)], dim=2)
+            self._coords[bucket] = coords
         return self._coords[bucket]
 
     def _precision(self) -> Any:
@@ -296,6 +305,7 @@ class TrainingRun:
             data_sha256=self._parts.data_sha256,
             seed=config.seed,
             final_loss=fmean(last) if last else None,
+            control=config.control,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -19,7 +19,8 @@ from engine.ports import NeverCancelled, NullMetrics
 if TYPE_CHECKING:
     import torch
 
-    from engine.data.dataset import LocalItem
+    from engine.data.dataset import LocalItem, Sample
+    from engine.data.prepare import ItemReader
     from engine.model.loader import ResidentBase
     from engine.train.run import TrainingRun
 
@@ -83,6 +84,36 @@ def write_pictures(folder: Path, count: int = 4, size: int = 64) -> list[LocalIt
         Image.fromarray(pixels).save(path)
         items.append(LocalItem(path, "image/png", path.name, f"zoko standing on hill {index}"))
     return items
+
+
+def write_clip(path: Path, num_frames: int, fps: int, *, cut_at: int | None = None, caption: str = "zoko walking") -> LocalItem:
+    """A lossless clip of 64 px whose brightness tells the frame number; from `cut_at` on it is another, red picture."""
+    import av
+
+    from engine.data.dataset import LocalItem
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "0", "g": "1"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv444p"
+        for index in range(num_frames):
+            grey = 5 * index % 256
+            pixels = np.full((64, 64, 3), grey if cut_at is None or index < cut_at else (255, 0, 0), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return LocalItem(path, "video/mp4", path.name, caption)
+
+
+def read_all(reader: ItemReader, items: Sequence[LocalItem]) -> list[Sample]:
+    """All samples of a set, as a training would see them."""
+    from engine.data.prepare import Preparation
+
+    preparation = Preparation(reader, items)
+    samples: list[Sample] = []
+    while preparation.left:
+        samples += preparation.step()
+    return samples
 
 
 def train_config(**changes: Any) -> TrainConfig:

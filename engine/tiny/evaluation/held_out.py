@@ -32,7 +32,7 @@ def train_held_out(
     resident: ResidentBase, name: str, kind: LoraKind, out: Path, *, seed: int = 0, sink: EventSink | None = None
 ) -> TrainedUse:
     """Write the training set of a held-out character or style under `out` and train it with the base's own defaults."""
-    files = write_by_name(name, is_style=kind is LoraKind.STYLE, count=SET_SIZE, out=out / "set", size=_IMAGE_PX, kind="png", seed=seed)
+    files = write_by_name(name, kind, count=SET_SIZE, out=out / "set", size=_IMAGE_PX, media="png", seed=seed)
     items = [LocalItem(file, "image/png", file.name, file.with_suffix(".txt").read_text(encoding="utf-8").strip()) for file in files]
     config = default_config(resident, name, kind, seed)
     started = time.monotonic()

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from engine.contracts.bases import LTX_2_3, TINY
-from engine.data.buckets import MAX_WINDOWS, choose, fit, resampled_indices, sizes, window_starts
+from engine.data.buckets import (
+    MAX_LENGTHS,
+    MAX_WINDOWS,
+    choose_lengths,
+    fit,
+    length_for,
+    nearest_size,
+    resampled_indices,
+    sizes,
+    window_starts,
+)
 
 
 def test_sizes_are_possible_and_no_larger_than_asked() -> None:
@@ -27,16 +37,35 @@ def test_sizes_are_possible_and_no_larger_than_asked() -> None:
     ("width", "height", "expected"),
     [(1000, 1000, (512, 512)), (1920, 1080, (672, 384)), (1080, 1920, (384, 672)), (4000, 1000, (672, 384))],
 )
-def test_bucket_has_the_nearest_shape(width: int, height: int, expected: tuple[int, int]) -> None:
+def test_size_is_the_nearest_shape(width: int, height: int, expected: tuple[int, int]) -> None:
     """Nearest by log aspect ratio, so that wide and high are treated alike."""
-    bucket = choose(width, height, 1, sizes(512, 512, LTX_2_3.geometry), 121, 8)
-    assert (bucket.width, bucket.height) == expected
+    assert nearest_size(width, height, sizes(512, 512, LTX_2_3.geometry)) == expected
 
 
-@pytest.mark.parametrize(("available", "expected"), [(1, 1), (8, 1), (9, 9), (16, 9), (17, 17), (500, 121)])
-def test_bucket_takes_whole_strides_of_frames(available: int, expected: int) -> None:
-    """Frames are stride * k + 1, never more than there are or than allowed; a clip too short is a still."""
-    assert choose(100, 100, available, [(512, 512)], 121, 8).num_frames == expected
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [
+        ([], ()),
+        ([1, 8], ()),  # too short for one stride
+        ([9], (9,)),
+        ([120, 127, 130], (113,)),  # a second length of 121 frames would show hardly more
+        ([121] * 9 + [9], (121, 9)),  # nobody is left out, and one short clip does not shorten all the others
+        ([500], (121,)),
+        ([16, 40, 80, 120, 120], (113, 73, 9)),
+    ],
+)
+def test_lengths_suit_the_whole_set(available: list[int], expected: tuple[int, ...]) -> None:
+    """Lengths are stride * k + 1, few, and leave out no shot that holds one stride."""
+    lengths = choose_lengths(available, 121, 8)
+    assert len(lengths) <= MAX_LENGTHS
+    assert all((length - 1) % 8 == 0 for length in lengths)
+    assert all(length_for(frames, lengths) > 1 for frames in available if frames > 8)
+    assert lengths == expected
+
+
+def test_shot_without_a_stride_is_a_still() -> None:
+    """Nothing fits, so nothing moves."""
+    assert length_for(8, (121, 9)) == 1
 
 
 @given(available=st.integers(1, 5000), window=st.integers(1, 257))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import safetensors.torch
@@ -15,9 +14,10 @@ from engine.contracts.bases import TINY
 from engine.contracts.lora import LoraKind
 from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
-from engine.data.dataset import BatchOrder, ItemReader, LocalItem, TextTable, collate, data_sha256
+from engine.data.dataset import BatchOrder, LocalItem, TextTable, collate, data_sha256
+from engine.data.prepare import ItemReader
 from engine.model.loader import ResidentBase
-from tests.support.engine import write_pictures
+from tests.support.engine import read_all, write_clip, write_pictures
 
 STILL, CLIP = Bucket(32, 32, 1), Bucket(32, 32, 9)
 
@@ -34,23 +34,10 @@ def _reader(tiny: ResidentBase, folder: Path, **changes: object) -> ItemReader:
     return ItemReader(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def _write_clip(path: Path, num_frames: int, fps: int) -> LocalItem:
-    """A lossless-looking clip whose brightness tells the frame number."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "0", "g": "1"})
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv444p"
-        for index in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 5 * index, dtype=np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return LocalItem(path, "video/mp4", path.name, "zoko walking")
-
-
 def test_picture_becomes_one_latent_frame(tiny: ResidentBase, tmp_path: Path) -> None:
     """Latents are those of the picture at the bucket's size, whatever size it was uploaded in."""
     item = write_pictures(tmp_path / "data", count=1, size=256)[0]
-    (sample,) = _reader(tiny, tmp_path / "cache").read(item)
+    (sample,) = read_all(_reader(tiny, tmp_path / "cache"), [item])
     small = np.asarray(Image.open(item.path).resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
     pixels = torch.from_numpy(small / 127.5 - 1).permute(2, 0, 1)[None, :, None]
     assert sample.bucket == STILL
@@ -69,17 +56,11 @@ def test_clip_becomes_windows_at_the_bases_rate(tiny: ResidentBase, tmp_path: Pa
         return encode(self, pixels)
 
     monkeypatch.setattr(ResidentBase, "encode_video", spy)
-    samples = _reader(tiny, tmp_path / "cache", max_frames=5).read(_write_clip(tmp_path / "clip.mp4", 48, 24))
+    samples = read_all(_reader(tiny, tmp_path / "cache", max_frames=5), [write_clip(tmp_path / "clip.mp4", 48, 24)])
     assert [sample.bucket for sample in samples] == [Bucket(32, 32, 5)] * 3
     assert seen[0] == [0, 3, 6, 9, 12]
     assert seen[-1] == [33, 36, 39, 42, 45]
     assert samples[0].latents.shape == (64, 2, 4, 4)
-
-
-def test_clip_of_a_few_frames_is_a_still(tiny: ResidentBase, tmp_path: Path) -> None:
-    """Too short for one stride, it is still worth a picture."""
-    (sample,) = _reader(tiny, tmp_path / "cache").read(_write_clip(tmp_path / "clip.mp4", 4, 8))
-    assert sample.bucket == STILL
 
 
 @pytest.mark.parametrize("change", ["content", "size", "base", "nothing"])
@@ -88,7 +69,7 @@ def test_cache_answers_only_for_equal_content_size_and_base(
 ) -> None:
     """The key holds everything latents depend on; a file's name is not part of it."""
     item = write_pictures(tmp_path / "data", count=1)[0]
-    _reader(tiny, tmp_path / "cache").read(item)
+    read_all(_reader(tiny, tmp_path / "cache"), [item])
     calls: list[int] = []
     encode = ResidentBase.encode_video
     monkeypatch.setattr(ResidentBase, "encode_video", lambda self, pixels: calls.append(1) or encode(self, pixels))
@@ -97,17 +78,17 @@ def test_cache_answers_only_for_equal_content_size_and_base(
         Image.new("RGB", (64, 64), "red").save(renamed)
     resident = tiny if change != "base" else ResidentBase(tiny.base, tiny.pipeline, tiny.device, tiny.dtype, "other")
     options = ((64, 32),) if change == "size" else ((32, 32),)
-    _reader(resident, tmp_path / "cache", options=options).read(LocalItem(renamed, "image/png", "b.png"))
+    read_all(_reader(resident, tmp_path / "cache", options=options), [LocalItem(renamed, "image/png", "b.png")])
     assert len(calls) == (0 if change == "nothing" else 1)
 
 
 def test_damaged_cache_file_is_computed_again(tiny: ResidentBase, tmp_path: Path) -> None:
     """A cache may lose a file to a crash; it never loses a training."""
     item = write_pictures(tmp_path / "data", count=1)[0]
-    (first,) = _reader(tiny, tmp_path / "cache").read(item)
+    (first,) = read_all(_reader(tiny, tmp_path / "cache"), [item])
     (cached,) = (tmp_path / "cache").glob("latents-*")
     cached.write_bytes(cached.read_bytes()[:50])
-    (second,) = _reader(tiny, tmp_path / "cache").read(item)
+    (second,) = read_all(_reader(tiny, tmp_path / "cache"), [item])
     assert torch.equal(first.latents, second.latents)
     assert torch.equal(safetensors.torch.load_file(cached)["latents"], first.latents)
 
@@ -166,7 +147,7 @@ def test_order_goes_on_from_a_saved_state() -> None:
 def test_batch_stacks_its_samples(tiny: ResidentBase, tmp_path: Path) -> None:
     """Latents, captions and captions without the trigger, in the order asked for."""
     reader = _reader(tiny, tmp_path / "cache")
-    samples = [sample for item in write_pictures(tmp_path / "data") for sample in reader.read(item)]
+    samples = [sample for item in write_pictures(tmp_path / "data") for sample in read_all(reader, [item])]
     batch = collate(samples, [2, 0], tiny.device)
     assert torch.equal(batch.latents[0], samples[2].latents)
     assert batch.captions == ("zoko standing on hill 2", "zoko standing on hill 0")

@@ -1,5 +1,6 @@
 """The procedural world: deterministic, animated on twos, and with characters and styles that pretraining never sees."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,11 @@ import pytest
 from PIL import Image
 
 from engine.tiny.captions import describe, looks
-from engine.tiny.scenery import BACKGROUNDS, background
-from engine.tiny.sets import NEW_BACKGROUNDS, character_set, style_set, write_set
-from engine.tiny.sprites import COLOURS, HATS, SHAPES, Character, parts_of
+from engine.tiny.scenery import BACKGROUNDS, GRID, background
+from engine.tiny.sets import NEW_BACKGROUNDS, character_set, guided_set, motion_set, style_set, write_set
+from engine.tiny.sprites import BOX_COLUMNS, BOX_ROWS, COLOURS, HATS, SHAPES, Character, parts_of
 from engine.tiny.styles import HELD_OUT_STYLES, STYLES
-from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, ROSTER, main, random_clip, random_scene, render, scene_with
+from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, ROSTER, main, positions, random_clip, random_scene, render, scene_with
 
 
 def test_random_clip_is_the_same_for_equal_seeds() -> None:
@@ -101,3 +102,24 @@ def test_render_command_writes_pictures_with_captions(tmp_path: Path) -> None:
     assert len(pictures) == len(list(tmp_path.glob("*.txt"))) == 3
     with Image.open(pictures[0]) as picture:
         assert picture.size == (256, 256)
+
+
+def test_held_out_motion_is_none_of_the_pretrained_ones() -> None:
+    """An orbit comes back to where it began and stays inside the picture; no pretrained motion goes through these places."""
+    for scene, text in motion_set("orbit", 12):
+        places = positions(scene)
+        offsets = [(column - scene.column, row - scene.row) for column, row in places[1::2]]
+        assert offsets == [(4, 0), (4, -4), (0, -4), (0, 0)]
+        assert all(0 <= column <= GRID - BOX_COLUMNS and 0 <= row <= GRID - BOX_ROWS for column, row in places)
+        assert "in orbit" in text
+        for motion in MOTIONS:
+            assert positions(replace(scene, motion=motion)) != places
+
+
+def test_guided_set_tells_only_what_outlines_cannot() -> None:
+    """Captions name colour and place, never shape, hat or motion: those have to come from the guide."""
+    for scene, text in guided_set(24):
+        assert scene.character.body in text
+        assert scene.character.shape not in text
+        assert "walking" not in text
+    assert len({scene.motion for scene, _ in guided_set(24)}) > 4

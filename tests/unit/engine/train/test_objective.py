@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.train.objective import noised, velocity_loss
+from engine.train.objective import noised, velocity_loss, with_reference
 
 FRAME = 16  # tokens per latent frame
 
@@ -68,3 +68,18 @@ def test_every_sample_counts_the_same_however_much_of_it_is_given() -> None:
     target, learned = torch.zeros(2, 3, 1), torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
     prediction = torch.tensor([[[1.0], [1.0], [1.0]], [[9.0], [3.0], [3.0]]])
     assert float(velocity_loss(prediction, target, learned)) == pytest.approx((1.0 + 9.0) / 2)
+
+
+def test_reference_tokens_are_clean_at_timestep_zero_and_have_no_loss() -> None:
+    """They follow the clip's own tokens; target, learned tokens and sigma stay the clip's, whether a first frame is given or not."""
+    reference = torch.randn(64, 5, 8, generator=torch.Generator().manual_seed(4))
+    for probability in (0.0, 1.0):
+        plain = noised(_clean(), FRAME, probability, torch.Generator().manual_seed(1))
+        guided = with_reference(plain, reference)
+        assert torch.equal(guided.tokens[:, :48], plain.tokens)
+        assert torch.equal(guided.tokens[:, 48:], reference)
+        assert torch.equal(guided.timestep[:, :48], plain.timestep.expand(-1, 48))
+        assert not guided.timestep[:, 48:].any()
+        assert guided.timestep.shape == (64, 53)
+        assert torch.equal(guided.sigma, plain.sigma)
+        assert guided.target.shape == (*guided.learned.shape, 8) == (64, 48, 8)

@@ -20,7 +20,7 @@ from engine.contracts.events import Phase
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.data.cache import FeatureCache
-from engine.data.dataset import ItemReader
+from engine.data.prepare import ItemReader
 from engine.errors import (
     DatasetTooSmallError,
     DeadAdapterError,
@@ -36,7 +36,18 @@ from engine.sample.generate import generate
 from engine.train import recipe
 from engine.train.learning_rate import learning_rate_at
 from engine.train.objective import noised, velocity_loss
-from tests.support.engine import Recorder, Switch, checksum, predict, run_to_end, run_until, start_run, train_config, write_pictures
+from tests.support.engine import (
+    Recorder,
+    Switch,
+    checksum,
+    predict,
+    read_all,
+    run_to_end,
+    run_until,
+    start_run,
+    train_config,
+    write_pictures,
+)
 
 GEOMETRY = Geometry(width=32, height=32, num_frames=9, fps=8.0)
 
@@ -191,7 +202,7 @@ def test_training_lowers_the_loss_on_its_items(tiny: ResidentBase, tmp_path: Pat
     items = write_pictures(tmp_path / "data")
     cache = FeatureCache(tmp_path / "cache", tiny)
     reader = ItemReader(cache, tiny.base.profile.geometry, ((32, 32),), 9, LoraKind.CHARACTER, "zoko")
-    samples = [sample for item in items for sample in reader.read(item)]
+    samples = read_all(reader, items)
     clean = pack_latents(torch.stack([sample.latents for sample in samples])).repeat(8, 1, 1)
     text = tiny.encode_text([sample.caption for sample in samples] * 8)
 

@@ -1,0 +1,160 @@
+"""From items to samples, one small piece of work at a time, so that a render never waits for a whole set to be encoded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.contracts.controls import Control
+from engine.contracts.geometry import GeometryRule
+from engine.contracts.lora import LoraKind
+from engine.data.buckets import Bucket
+from engine.data.cache import FeatureCache
+from engine.data.captions import class_caption, item_caption
+from engine.data.clips import Source, Window, beside, plan, read_window, survey
+from engine.data.dataset import LocalItem, Sample, file_sha256
+from engine.errors import InvalidMediaError
+from engine.model.loader import to_pixels
+
+Extract = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Guiding frames of a clip's frames, [F, H, W, 3] each; see `engine.control.extract`."""
+
+
+@dataclass(frozen=True)
+class ItemReader:
+    """Turns items into samples at the sizes of one training."""
+
+    cache: FeatureCache
+    rule: GeometryRule
+    options: tuple[tuple[int, int], ...]  # (width, height) of the buckets, pixels
+    max_frames: int
+    kind: LoraKind
+    trigger: str | None
+    batch_size: int = 1
+    control: Control | None = None  # of an effect
+    extract: Extract | None = None  # makes the guides of items that bring none
+
+    def read(self, item: LocalItem, source: Source, guide: Source | None, windows: Sequence[Window]) -> list[Sample]:
+        """Samples of `item`, one per window.
+
+        Raises:
+            InvalidMediaError: the item cannot be decoded, or an effect has no guide for it.
+        """
+        caption = item_caption(item.caption, item.filename, self.kind, self.trigger)
+        plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
+        digest = file_sha256(item.path)
+        samples = []
+        for window in windows:
+            size = window.bucket.width, window.bucket.height
+            pixels = partial(_pixels, source, window.frames, *size)
+            latents = self.cache.latents(digest, window.bucket, window.start, pixels)
+            samples.append(Sample(latents, window.bucket, caption, plain, self._guide(digest, source, guide, window)))
+        return samples
+
+    def _guide(self, digest: str, source: Source, guide: Source | None, window: Window) -> torch.Tensor | None:
+        """Latents of the guiding frames of a window: of the supplied guide, else computed from the item itself."""
+        if self.control is None:
+            return None
+        bucket = Bucket(
+            window.bucket.width // self.control.downscale, window.bucket.height // self.control.downscale, window.bucket.num_frames
+        )
+        if guide is not None:
+            pixels = partial(_pixels, guide, beside(source, guide, window.frames), bucket.width, bucket.height)
+            return self.cache.latents(f"guide:{file_sha256(guide.path)}", bucket, window.start, pixels)
+        if self.extract is None:
+            raise InvalidMediaError("There is no guide for it: put one with the same name and _control at the end beside it.")
+        pixels = partial(_pixels, source, window.frames, bucket.width, bucket.height, self.extract)
+        return self.cache.latents(f"{self.control.kind}:{digest}", bucket, window.start, pixels)
+
+
+class Preparation:
+    """Encodes a set: clips are looked through one by one, then windows are planned for the whole set, then every item is encoded.
+
+    `step()` does one of these pieces and returns the samples that came of it. Messages of errors begin with the item's file name.
+    """
+
+    def __init__(self, reader: ItemReader, items: Sequence[LocalItem]) -> None:
+        self._reader = reader
+        self._items = items
+        self._sources: dict[int, tuple[Source, Source | None]] = {}
+        self._unseen = deque(index for index, item in enumerate(items) if item.media_type.startswith("video/"))
+        self._unread = deque(range(len(items)))
+        self._windows: list[list[Window]] | None = None
+        self.total = len(items) + len(self._unseen)
+
+    @property
+    def left(self) -> int:
+        """Pieces of work to go."""
+        return len(self._unseen) + len(self._unread)
+
+    def step(self) -> list[Sample]:
+        """The next piece of work.
+
+        Raises:
+            InvalidMediaError: an item cannot be used; the message names it.
+        """
+        if self._unseen:
+            self._survey(self._unseen.popleft())
+            return []
+        if self._windows is None:
+            self._windows = self._planned()
+        index = self._unread.popleft()
+        source, guide = self._sources[index]
+        try:
+            return self._reader.read(self._items[index], source, guide, self._windows[index])
+        except InvalidMediaError as error:
+            raise self._named(index, error) from error
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What is learned from each file, for people: its windows, and the shots that are too short for any."""
+        windows = self._windows or []
+        return [
+            {
+                "file": item.filename,
+                "shots": len(self._sources[index][0].shots),
+                "windows": [
+                    {"start": w.start, "frames": w.bucket.num_frames, "width": w.bucket.width, "height": w.bucket.height}
+                    for w in windows[index]
+                ],
+                "unused_shots": _unused(self._sources[index][0], windows[index]),
+            }
+            for index, item in enumerate(self._items)
+            if self._windows is not None
+        ]
+
+    def _planned(self) -> list[list[Window]]:
+        for index in range(len(self._items)):
+            if index not in self._sources:
+                self._survey(index)
+        reader = self._reader
+        sources = [self._sources[index][0] for index in range(len(self._items))]
+        return plan(sources, reader.options, reader.rule, reader.max_frames, reader.batch_size)
+
+    def _survey(self, index: int) -> None:
+        item, rule = self._items[index], self._reader.rule
+        try:
+            guide = survey(item.guide, item.media_type, rule) if item.guide is not None else None
+            self._sources[index] = survey(item.path, item.media_type, rule), guide
+        except InvalidMediaError as error:
+            raise self._named(index, error) from error
+
+    def _named(self, index: int, error: InvalidMediaError) -> InvalidMediaError:
+        return InvalidMediaError(f"{self._items[index].filename}: {error}")
+
+
+def _pixels(source: Source, frames: Sequence[int], width: int, height: int, extract: Extract | None = None) -> torch.Tensor:
+    """Frames of a file, or what is extracted from them: [3, F, H, W] in -1..1."""
+    clip = read_window(source, frames, width, height)
+    return to_pixels(clip if extract is None else extract(clip))
+
+
+def _unused(source: Source, windows: Sequence[Window]) -> int:
+    """Shots without a window."""
+    return sum(not any(window.start in shot for window in windows) for shot in source.shots)
