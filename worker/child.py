@@ -221,8 +221,8 @@ class Child:
         job = command.job
         config = TrainConfig.from_job(job, preview_every=command.preview_every_steps)
         items = [
-            LocalItem(path=path, media_type=item.media.media_type, filename=item.filename, caption=item.caption)
-            for item, path in zip(job.items, command.media, strict=True)
+            LocalItem(path=path, media_type=item.media.media_type, filename=item.filename, caption=item.caption, guide=guide)
+            for item, path, guide in zip(job.items, command.media, command.guides or (None,) * len(job.items), strict=True)
         ]
         return build_run(
             self.resident, config, items, command.run_dir, job_link, job_link, NullMetrics(), command.resume, GivingWay(job_link, self.link)

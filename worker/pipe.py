@@ -29,6 +29,7 @@ class StartTraining(Contract):
     kind: Literal["start_training"] = "start_training"
     job: TrainLora
     media: tuple[Path, ...]  # in the order of job.items
+    guides: tuple[Path | None, ...] = ()  # of an effect, in the order of job.items; empty: none came along
     run_dir: Path
     resume: bool
     checkpoint_every_s: float

@@ -150,6 +150,7 @@ class Tasks:
         reporter, store = this.reporter, self.store
         this.counted = Phase.TRAINING
         media = await self._fetch(tuple(item.media for item in job.items), folder / "media", this)
+        brought = iter(await self._fetch(tuple(item.guide for item in job.items if item.guide is not None), folder / "guides", this))
         run_dir = folder / "run"
         resumed_at = await self.checkpoints.restore(job.job_id, run_dir / "checkpoint")
         if resumed_at is not None:
@@ -157,6 +158,7 @@ class Tasks:
         command = pipe.StartTraining(
             job=job,
             media=media,
+            guides=tuple(next(brought) if item.guide is not None else None for item in job.items),
             run_dir=run_dir,
             resume=resumed_at is not None,
             checkpoint_every_s=settings.checkpoint_every_s,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from engine.contracts.controls import ControlKind
+from engine.contracts.controls import Control, ControlKind
 from engine.contracts.events import (
     EVENT_ADAPTER,
     CheckpointSaved,
@@ -33,7 +33,8 @@ from engine.contracts.generation import (
     Upscale,
     Variation,
 )
-from engine.contracts.jobs import JOB_ADAPTER
+from engine.contracts.jobs import JOB_ADAPTER, DatasetItem
+from engine.contracts.lora import LoraKind
 from engine.contracts.provenance import ClipParameters
 from engine.contracts.results import AdapterApplied, LoraTrained, RenderParameters, SceneRendered, VideoRendered
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
@@ -104,6 +105,15 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
         JOB_ADAPTER,
     ),
     "train_lora": (train_lora(), JOB_ADAPTER),
+    "train_lora_effect": (
+        train_lora(
+            lora_kind=LoraKind.EFFECT,
+            items=(DatasetItem(media=_CLIP, filename="a.mp4", caption="a red ball", guide=stored("uploads/1/b.mp4", "video/mp4")),),
+            control=Control(kind=ControlKind.DEPTH, downscale=2),
+            caption_dropout=0.1,
+        ),
+        JOB_ADAPTER,
+    ),
     "job_started": (JobStarted(**_STAMP, worker_id="w1", total_steps=400), EVENT_ADAPTER),
     "preview_ready": (PreviewReady(**_STAMP, step=100, image=stored()), EVENT_ADAPTER),
     "checkpoint_saved": (CheckpointSaved(**_STAMP, step=100), EVENT_ADAPTER),
