@@ -22,6 +22,7 @@ from bot.clock import build_clock
 from bot.config import BotSettings, SettingsError, load_settings
 from bot.dispatcher import Dispatcher
 from bot.event_consumer import EventConsumer
+from bot.metrics import BotMetrics
 from bot.one_machine import run_all_in_one
 from bot.outbox import Outbox
 from bot.queue import JobQueue, open_queue
@@ -31,7 +32,7 @@ from bot.services.garbage import collected
 from bot.services.links import LinkSigner, load_secret
 from bot.status_cards import StatusCards
 from bot.storage.database import Database, DatabaseError, open_database
-from bot.web import WebServer, bind
+from bot.web import Metrics, WebServer, bind
 from engine.contracts.logs import log_to_stderr
 from engine.errors import EngineError
 from engine.store import ObjectStore
@@ -141,7 +142,9 @@ async def _serve(
         dispatch_interval_s=settings.dispatch_interval_s,
         reconcile_interval_s=settings.reconcile_interval_s,
     )
-    consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts)
+    metrics = BotMetrics(database, queue, services.clock)
+    client.acks.observe = metrics.acked
+    consumer = EventConsumer(database, queue, services.jobs.outcomes, services.posts, metrics.event)
 
     async def health() -> Mapping[str, bool]:
         return {"discord": client.is_ready(), "redis": queue.alive, "workers": bool(queue.seen_workers)}
@@ -158,6 +161,7 @@ async def _serve(
         health,
         services.takedowns.allows,
         services.shares,
+        Metrics(metrics.text, settings.metrics_token.get_secret_value() if settings.metrics_token else None),
     )
     async with asyncio.TaskGroup() as group:
         tasks = [

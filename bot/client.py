@@ -13,6 +13,7 @@ import discord
 from discord import app_commands
 
 from bot import error_handler
+from bot.acks import AckClock
 from bot.commands.desk import Desk, action_of
 from bot.commands.registry import BUTTON_HANDLERS, FORM_HANDLERS, actions, build_commands
 from bot.commands.uploads import Downloader
@@ -70,8 +71,10 @@ class CallsheetClient(discord.Client):
         intents = discord.Intents.none()
         intents.guilds = True  # channels, threads and boost level; nothing privileged
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody speaks here, so nobody needs those warnings
+        self.acks = AckClock()
         super().__init__(
             intents=intents,
+            http_trace=self.acks.trace(),
             max_messages=None,
             allowed_mentions=discord.AllowedMentions.none(),
             connector=build_connector(settings),
@@ -140,6 +143,7 @@ class CallsheetClient(discord.Client):
 
     async def on_interaction(self, interaction: Interaction) -> None:
         """Forms are recognised by their id, so one opened before a restart still counts; leftovers of older versions get an answer."""
+        self.acks.arrived(interaction.id)
         custom_id = interaction.custom_id or ""
         try:
             if interaction.type is discord.InteractionType.modal_submit:

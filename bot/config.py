@@ -94,6 +94,9 @@ class BotSettings(BaseSettings):
 
     web_host: str = Field(default="127.0.0.1", description="Address the download server binds to")
     web_port: int = Field(default=8080, ge=0, le=65535, description="Its port; 0 picks a free one")
+    metrics_token: SecretStr | None = Field(
+        default=None, description="Bearer token for /metrics; default: only this machine may read it, and not through a proxy"
+    )
     public_url: str | None = Field(
         default=None, description="Address of the download server as people reach it; default: http://web_host:web_port"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiosqlite import Connection
@@ -32,6 +33,8 @@ class EventConsumer:
     queue: JobQueue
     outcomes: Outcomes
     posts: Posts
+    observe: Callable[[Event], None] = lambda _: None
+    """Told of every applied event, once it is committed."""
 
     async def run(self) -> None:
         """Consume for ever; an outage of Redis is waited out."""
@@ -54,14 +57,13 @@ class EventConsumer:
         if not entries:
             await self._notice_wipe(position)
             return 0
-        overruled: list[str] = []
+        events = [event for entry in entries if (event := _decode(entry)) is not None]
         async with self.database.transaction() as tx:
-            for entry in entries:
-                event = _decode(entry)
-                if event is not None and not await self._apply(tx, event):
-                    overruled.append(event.job_id)
+            overruled = [event.job_id for event in events if not await self._apply(tx, event)]
             await cursors.put(tx, stream, entries[-1].entry_id)
         self.posts.announce()
+        for event in events:
+            self.observe(event)
         for job_id in overruled:
             logger.info("a worker runs a job that is over; it is told to stop", extra={"job_id": job_id})
             await self.queue.request_cancel(job_id)

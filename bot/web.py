@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from bot.services.links import LinkSigner
 from bot.services.shares import SharedClip, Shares
@@ -48,11 +51,33 @@ _HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Metrics:
+    """Figures for a monitor: with a token for whoever has it, without one for this machine only, and not through a proxy."""
+
+    text: Callable[[], Awaitable[bytes]]
+    token: str | None
+
+    def may_read(self, request: web.Request) -> bool:
+        """True for a monitor of the operator."""
+        if self.token is not None:
+            return hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {self.token}".encode())
+        return request.remote in ("127.0.0.1", "::1") and "X-Forwarded-For" not in request.headers and "Forwarded" not in request.headers
+
+
 class WebServer:
     """Serves on a socket that is bound already, so that the port is known before anything links to it."""
 
     def __init__(
-        self, bound: socket.socket, store: ObjectStore, signer: LinkSigner, folder: Path, health: Health, gate: Gate, shares: Shares
+        self,
+        bound: socket.socket,
+        store: ObjectStore,
+        signer: LinkSigner,
+        folder: Path,
+        health: Health,
+        gate: Gate,
+        shares: Shares,
+        metrics: Metrics | None = None,
     ) -> None:
         self._socket = bound
         self._store = store
@@ -61,6 +86,7 @@ class WebServer:
         self._health = health
         self._gate = gate
         self._shares = shares
+        self._metrics = metrics
         self._page = Environment(loader=PackageLoader("bot", "pages"), autoescape=True, trim_blocks=True).get_template("share.html")
 
     def application(self) -> web.Application:
@@ -68,6 +94,7 @@ class WebServer:
         app = web.Application()
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._scrape)
         app.router.add_get("/d/{token}/{filename}", self._download)
         app.router.add_get("/s/{share}", self._share_page)
         app.router.add_get("/s/{share}/clip.mp4", self._share_clip)
@@ -91,6 +118,11 @@ class WebServer:
     async def _ready(self, _: web.Request) -> web.Response:
         checks = await self._health()
         return web.json_response(dict(checks), status=200 if all(checks.values()) else 503)
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        if self._metrics is None or not self._metrics.may_read(request):
+            raise web.HTTPNotFound(text=NOTHING)
+        return web.Response(body=await self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         filename = request.match_info["filename"]
