@@ -52,6 +52,19 @@ class RefusalCode(StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"  # length, limit, field: "prompt" | "negative"
     SECONDS_OUT_OF_RANGE = "seconds_out_of_range"  # seconds, minimum, maximum
     ASPECT_UNKNOWN = "aspect_unknown"  # aspect, known: list[str]
+    CLIP_UNUSABLE = "clip_unusable"  # filename, role: "guide" | "clip", problem: MediaProblem, detail, limit (seconds)
+    SOURCES_CONFLICT = "sources_conflict"  # one, other: roles that do not go together
+    CONTROL_WITHOUT_GUIDE = "control_without_guide"  # -
+    CHANGE_WITHOUT_CLIP = "change_without_clip"  # -
+    STRENGTH_OUT_OF_RANGE = "strength_out_of_range"  # strength
+    GUIDE_MISSING = "guide_missing"  # name: of an effect that follows a video
+    EFFECT_MISSING = "effect_missing"  # a guide, and no LoRA that follows it; -
+    STACK_WEIGHTS = "stack_weights"  # total, limit
+    SCENES_COUNT = "scenes_count"  # count, minimum, maximum
+    SOURCE_TOO_LONG = "source_too_long"  # seconds, limit
+    ALREADY_UPSCALED = "already_upscaled"  # -
+    RESULT_GONE = "result_gone"  # the clip was deleted, or never came; -
+    NOTHING_TO_ANIMATE = "nothing_to_animate"  # no still is left of this training; -
     SEED_OUT_OF_RANGE = "seed_out_of_range"  # seed, limit
     # quota and order
     QUOTA_EXCEEDED = "quota_exceeded"  # needed, left, limit, resets_at (unix seconds), scope: "person" | "member" | "server", window

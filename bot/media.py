@@ -31,7 +31,9 @@ class MediaError(Exception):
     """The child failed, or ran out of time; the message is for operators."""
 
 
-async def check_uploads(files: Sequence[tuple[Path, str]], out: Path, *, side: int, timeout_s: float) -> IngestReport:
+async def check_uploads(
+    files: Sequence[tuple[Path, str]], out: Path, *, side: int, timeout_s: float, moving_s: float | None = None
+) -> IngestReport:
     """Judge uploads, given as (path, file name as uploaded), and copy the usable bytes into `out`.
 
     Args:
@@ -39,12 +41,15 @@ async def check_uploads(files: Sequence[tuple[Path, str]], out: Path, *, side: i
         out: Folder for accepted files; the caller deletes it.
         side: Pixels per side that training will use.
         timeout_s: Limit for the whole batch.
+        moving_s: Only clips are wanted, of at most this many seconds and at an even rate.
 
     Raises:
         MediaError: the check itself failed; a bad file is a verdict, not an error.
     """
     listing = await asyncio.to_thread(_write_listing, files, out)
     arguments = ["check", "--uploads", str(listing), "--out", str(listing.parent), "--side", str(side), "--json"]
+    if moving_s is not None:
+        arguments += ["--moving", str(moving_s)]
     answer = await _run("engine.data.ingest", arguments, timeout_s)
     try:
         return IngestReport.model_validate_json(answer)

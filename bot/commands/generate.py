@@ -1,4 +1,4 @@
-"""`/generate`, and the buttons that make a clip again."""
+"""`/generate`, and the buttons that make a clip from a clip."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from discord import app_commands
 from bot.commands.completion import complete_stack
 from bot.commands.desk import Desk, Interaction
 from bot.commands.uploads import Upload
-from bot.errors import Refusal, RefusalCode
-from bot.services.jobs import GenerationRequest
+from bot.services.clip_requests import Change, GenerationRequest
 from bot.ui import text
-from engine.contracts.jobs import MAX_SEED, GenerateVideo
+from bot.ui.text import forms
+from engine.contracts.controls import ControlKind
+from engine.contracts.generation import Fit, Quality
+from engine.contracts.jobs import GenerateVideo
 
-FAMILY_LOOKBACK = 50
+QUALITIES = [app_commands.Choice(name=forms.QUALITIES[value], value=value.value) for value in Quality]
+FITS = [app_commands.Choice(name=forms.FITS[value], value=value.value) for value in Fit]
+CONTROLS = [app_commands.Choice(name=forms.CONTROLS[value], value=value.value) for value in ControlKind]
+CHANGES = [app_commands.Choice(name=forms.CHANGES[value], value=value.value) for value in Change]
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
@@ -31,9 +36,17 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         seconds=f"Length of the clip, up to {settings.max_video_seconds:g}",
         aspect="Shape of the picture",
         seed="Same seed and settings, same clip",
+        quality="How long it may take",
         image="A picture the clip begins with",
+        fit="What happens to a picture or video of another shape",
+        guide="A video that an effect LoRA follows",
+        control="What the effect takes from the guide",
+        clip="A video to change",
+        change="What becomes of that video; restyle when left out",
+        strength="How much a restyle changes, from 0.1 to 1",
+        mute="No sound",
     )
-    @app_commands.choices(aspect=aspects)
+    @app_commands.choices(aspect=aspects, quality=QUALITIES, fit=FITS, control=CONTROLS, change=CHANGES)
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def generate(
@@ -44,12 +57,21 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         seconds: float | None = None,
         aspect: str | None = None,
         seed: int | None = None,
+        quality: str | None = None,
         image: discord.Attachment | None = None,
+        fit: str | None = None,
+        guide: discord.Attachment | None = None,
+        control: str | None = None,
+        clip: discord.Attachment | None = None,
+        change: str | None = None,
+        strength: float | None = None,
+        mute: bool = False,
     ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         actor = desk.actor(interaction)
         place = desk.place(interaction)
-        async with desk.received([Upload.of(image)] if image is not None else []) as files:
+        given = {name: file for name, file in (("image", image), ("guide", guide), ("clip", clip)) if file is not None}
+        async with desk.received([Upload.of(file) for file in given.values()]) as files:
             request = GenerationRequest(
                 actor=actor,
                 place=place,
@@ -60,9 +82,15 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
                 seconds=seconds,
                 aspect=aspect,
                 seed=seed,
-                image=files[0] if files else None,
+                quality=Quality(quality or Quality.BEST),
+                fit=Fit(fit or Fit.CROP),
+                control=ControlKind(control) if control else None,
+                change=Change(change) if change else None,
+                strength=strength,
+                mute=mute,
+                **dict(zip(given, files, strict=True)),
             )
-            submitted = await desk.services.jobs.submit_generation(request)
+            submitted = await desk.services.clips.submit(request)
         await desk.confirm(interaction, submitted, actor)
 
     complete_stack(desk, generate, "loras")
@@ -72,35 +100,40 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
 async def again(desk: Desk, interaction: Interaction, job_id: str) -> None:
     """Button "Again": the same request with a new seed."""
     actor = desk.actor(interaction)
-    submitted = await desk.services.jobs.repeat(job_id, actor, desk.place(interaction), interaction.id)
-    await desk.confirm(interaction, submitted, actor, text.again_note(_seed_of(submitted.view.record.job)))
+    submitted = await desk.services.clips.again(job_id, actor, desk.place(interaction), interaction.id)
+    await desk.confirm(interaction, submitted, actor, text.again_note(_clip(submitted.view.record.job).seed))
 
 
 async def vary(desk: Desk, interaction: Interaction, job_id: str) -> None:
-    """Button "Vary": the same request with the next seed of the clip's family that this person has not seen."""
+    """Button "Vary": a relative of the clip."""
     actor = desk.actor(interaction)
-    place = desk.place(interaction)
-    origin = (await desk.services.jobs.get(job_id)).record.job
-    if not isinstance(origin, GenerateVideo):
-        raise Refusal(RefusalCode.JOB_NOT_REPEATABLE)
-    recent = await desk.services.jobs.mine(actor, limit=FAMILY_LOOKBACK)
-    seen = {view.record.job.seed for view in recent if _same_request(view.record.job, origin)}
-    seed = next_seed(origin.seed, seen)
-    submitted = await desk.services.jobs.repeat(job_id, actor, place, interaction.id, seed=seed)
-    await desk.confirm(interaction, submitted, actor, text.vary_note(_seed_of(submitted.view.record.job), origin.seed))
+    submitted = await desk.services.clips.vary(job_id, actor, desk.place(interaction), interaction.id)
+    job = _clip(submitted.view.record.job)
+    note = text.again_note(job.seed) if job.vary is None else text.vary_note(job.seed, job.vary.seed, job.vary.strength)
+    await desk.confirm(interaction, submitted, actor, note)
 
 
-def next_seed(seed: int, seen: set[int]) -> int:
-    """The smallest seed after `seed` (wrapping round) that is not in `seen`."""
-    candidate = (seed + 1) % (MAX_SEED + 1)
-    while candidate in seen and candidate != seed:
-        candidate = (candidate + 1) % (MAX_SEED + 1)
-    return candidate
+async def extend(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Extend": go on from the clip's last frames."""
+    actor = desk.actor(interaction)
+    submitted = await desk.services.clips.extend(job_id, actor, desk.place(interaction), interaction.id)
+    await desk.confirm(interaction, submitted, actor, text.EXTEND_NOTE)
 
 
-def _same_request(job: object, origin: GenerateVideo) -> bool:
-    return isinstance(job, GenerateVideo) and job.prompt == origin.prompt and job.adapters == origin.adapters
+async def upscale(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Upscale": the clip at twice the size."""
+    actor = desk.actor(interaction)
+    submitted = await desk.services.clips.upscale(job_id, actor, desk.place(interaction), interaction.id)
+    await desk.confirm(interaction, submitted, actor, text.UPSCALE_NOTE)
 
 
-def _seed_of(job: object) -> int:
-    return job.seed if isinstance(job, GenerateVideo) else 0
+async def animate(desk: Desk, interaction: Interaction, job_id: str) -> None:
+    """Button "Animate" on the still of a training."""
+    actor = desk.actor(interaction)
+    submitted = await desk.services.clips.animate(job_id, actor, desk.place(interaction), interaction.id)
+    await desk.confirm(interaction, submitted, actor, text.ANIMATE_NOTE)
+
+
+def _clip(job: object) -> GenerateVideo:
+    assert isinstance(job, GenerateVideo)
+    return job

@@ -17,6 +17,9 @@ Handler = Callable[[Desk, Interaction, str], Awaitable[None]]
 BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("job", "again"): generate.again,
     ("job", "vary"): generate.vary,
+    ("job", "extend"): generate.extend,
+    ("job", "upscale"): generate.upscale,
+    ("job", "animate"): generate.animate,
     ("job", "cancel"): jobs.cancel,
     ("job", "delete"): jobs.delete,
     ("job", "share"): jobs.share,

@@ -8,6 +8,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.services.cards import Cards
 from bot.services.casts import Casts
+from bot.services.clips import Clips
 from bot.services.datasets import Datasets
 from bot.services.files import Files
 from bot.services.garbage import Garbage
@@ -38,6 +39,7 @@ class Services:
     clock: Clock
     datasets: Datasets
     jobs: Jobs
+    clips: Clips
     loras: Loras
     quotas: Quotas
     plans: Plans

@@ -8,6 +8,7 @@ from bot.queue import JobQueue
 from bot.services.app import Services
 from bot.services.cards import Cards
 from bot.services.casts import Casts
+from bot.services.clips import Clips
 from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
@@ -66,6 +67,7 @@ def build_services(
         clock=clock,
         datasets=datasets,
         jobs=jobs,
+        clips=Clips(settings, jobs, loras, uploads, plans),
         loras=loras,
         quotas=quotas,
         plans=plans,

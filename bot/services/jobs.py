@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,14 @@ from bot.queue import JobQueue, QueueUnavailableError
 from bot.services import fleet
 from bot.services.datasets import Datasets, check_startable
 from bot.services.line import Line
-from bot.services.loras import Loras, first_visibility, parse_stack
+from bot.services.loras import Loras, first_visibility
 from bot.services.outcomes import Outcomes
 from bot.services.overview import JobView, Overview
 from bot.services.plans import Plans
 from bot.services.posts import nonce_for
 from bot.services.quotas import Quotas
 from bot.services.uploads import Uploads
-from bot.services.values import Actor, IncomingFile, JobPlace
+from bot.services.values import Actor, JobPlace
 from bot.storage import cards as cards_table
 from bot.storage import datasets as datasets_table
 from bot.storage import jobs as table
@@ -34,7 +33,6 @@ from bot.storage import loras as loras_table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord, NewJob
 from bot.storage.loras import LoraRecord, LoraState
-from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import MAX_SEED, DatasetItem, GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
@@ -43,31 +41,12 @@ from engine.contracts.versions import version_needed
 from engine.errors import StoreError
 from engine.store import ObjectStore
 
-__all__ = ["GenerationRequest", "JobView", "Jobs", "SubmittedJob"]
+__all__ = ["JobView", "Jobs", "SubmittedJob"]
 
 logger = logging.getLogger(__name__)
 
-MAX_PROMPT_CHARS = 2000
-MIN_SECONDS = 0.5
-
 Also = Callable[[Connection], Awaitable[None]]
 """What else belongs into the transaction of a submit."""
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """What `/generate` was given. `loras` is the text as typed; None means the default."""
-
-    actor: Actor
-    place: JobPlace
-    interaction_id: int
-    prompt: str
-    loras: str = ""
-    negative: str = ""
-    seconds: float | None = None
-    aspect: str | None = None
-    seed: int | None = None
-    image: IncomingFile | None = None
 
 
 @dataclass(frozen=True)
@@ -96,36 +75,30 @@ class Jobs:
     plans: Plans
     line: Line
 
-    async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:
-        """Check everything, then reserve units and insert the row in one transaction.
+    async def submit(
+        self,
+        job: TrainLora | GenerateVideo,
+        actor: Actor,
+        place: JobPlace,
+        interaction_id: int,
+        units: int,
+        also: Also | None = None,
+    ) -> SubmittedJob:
+        """Reserve units and insert the row in one transaction; `also` belongs into it. A press that made a job already gets that one.
 
         Raises:
-            Refusal: QUEUE_UNAVAILABLE, PROMPT_EMPTY, PROMPT_TOO_LONG, SECONDS_OUT_OF_RANGE, ASPECT_UNKNOWN, SEED_OUT_OF_RANGE,
-                IMAGE_UNUSABLE, STORE_UNAVAILABLE, those of `parse_stack` and `Loras.resolve`, TOO_MANY_JOBS, QUOTA_EXCEEDED.
+            Refusal: TOO_MANY_JOBS, QUOTA_EXCEEDED, and those of `also`.
         """
-        profile = self.settings.profile
-        prompt = _prompt(request.prompt)
-        negative = _limited(request.negative.strip(), "negative")
-        geometry = self._geometry(request.seconds, request.aspect)
-        seed = _seed(request.seed)
-        adapters = await self.loras.resolve(parse_stack(request.loras), request.actor, profile.name)
-        await self.queue.require()
-        job = GenerateVideo(
-            job_id=str(ULID()),
-            base=profile.name,
-            prompt=prompt,
-            negative_prompt=negative,
-            adapters=adapters,
-            geometry=geometry,
-            seed=seed,
-            max_bytes=request.place.max_bytes,
-        )
-        units = profile.generation_units(geometry)
-        if request.image is None:
-            return await self._submit(job, request.actor, request.place, request.interaction_id, units)
-        async with self.uploads.image_taken(request.actor.user_id, request.image) as image:
-            job = job.model_copy(update={"image": image})
-            return await self._submit(job, request.actor, request.place, request.interaction_id, units)
+        now = self.clock()
+        async with self.database.transaction() as tx:
+            record = await table.of_interaction(tx, interaction_id)
+            duplicate = record is not None
+            if record is None:
+                await self._insert(tx, job, actor, place, interaction_id, units, now)
+                if also is not None:
+                    await also(tx)
+                record = await self._record(job.job_id, tx)
+        return SubmittedJob(await self.overview.view(record), duplicate)
 
     async def submit_training(self, dataset_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
         """Start a draft: reserve units, reserve the name, insert the row and close the draft in one transaction.
@@ -175,34 +148,7 @@ class Jobs:
             await datasets_table.mark_started(tx, dataset_id, job.job_id)
 
         units = profile.training_units(defaults, defaults.steps)
-        return await self._submit(job, actor, place, interaction_id, units, also)
-
-    async def repeat(
-        self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int, *, prompt: str | None = None, seed: int | None = None
-    ) -> SubmittedJob:
-        """Make a clip of `actor` again with the same settings and LoRAs; `seed` None rolls a new one, `prompt` None keeps the old one.
-
-        Raises:
-            Refusal: NOT_OWNER, JOB_NOT_REPEATABLE, and those of `submit_generation`.
-        """
-        record = await self._record(job_id)
-        if record.owner_id != actor.user_id:
-            raise Refusal(RefusalCode.NOT_OWNER)
-        old = record.job
-        if not isinstance(old, GenerateVideo) or old.base != self.settings.base:
-            raise Refusal(RefusalCode.JOB_NOT_REPEATABLE)
-        # looked up again: a LoRA may be gone, or trained anew, since
-        adapters = await self.loras.again(old.adapters, actor, old.base)
-        await self.queue.require()
-        changes = {
-            "job_id": str(ULID()),
-            "prompt": old.prompt if prompt is None else _prompt(prompt),
-            "seed": _seed(seed),
-            "adapters": adapters,
-            "max_bytes": place.max_bytes,
-        }
-        job = GenerateVideo.model_validate(old.model_dump() | changes)
-        return await self._submit(job, actor, place, interaction_id, self.settings.profile.generation_units(job.geometry))
+        return await self.submit(job, actor, place, interaction_id, units, also)
 
     async def cancel(self, job_id: str, actor: Actor) -> JobView:
         """Stop a job of `actor` (or, as an admin, of their server): at once while it waits, between two steps while it runs.
@@ -269,26 +215,6 @@ class Jobs:
         views = await self.overview.views(await table.get_many(self.database.reader, job_ids))
         return {view.record.job_id: view for view in views}
 
-    async def _submit(
-        self,
-        job: TrainLora | GenerateVideo,
-        actor: Actor,
-        place: JobPlace,
-        interaction_id: int,
-        units: int,
-        also: Also | None = None,
-    ) -> SubmittedJob:
-        now = self.clock()
-        async with self.database.transaction() as tx:
-            record = await table.of_interaction(tx, interaction_id)
-            duplicate = record is not None
-            if record is None:
-                await self._insert(tx, job, actor, place, interaction_id, units, now)
-                if also is not None:
-                    await also(tx)
-                record = await self._record(job.job_id, tx)
-        return SubmittedJob(await self.overview.view(record), duplicate)
-
     async def _insert(
         self, tx: Connection, job: TrainLora | GenerateVideo, actor: Actor, place: JobPlace, interaction_id: int, units: int, now: float
     ) -> None:
@@ -337,18 +263,6 @@ class Jobs:
         await cards_table.insert(tx, job.job_id, nonce_for(job.job_id, "card"))
         await ledger.remember_user(tx, actor.user_id, actor.display_name, now)
 
-    def _geometry(self, seconds: float | None, aspect: str | None) -> Geometry:
-        rule = self.settings.profile.geometry
-        if aspect is not None and aspect not in rule.aspects:
-            raise Refusal(RefusalCode.ASPECT_UNKNOWN, aspect=aspect, known=list(rule.aspects))
-        width, height = rule.aspects[aspect] if aspect is not None else next(iter(rule.aspects.values()))
-        if seconds is None:
-            return Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
-        maximum = min(self.settings.max_video_seconds, math.floor(rule.max_frames / rule.fps * 10) / 10)
-        if not MIN_SECONDS <= seconds <= maximum:  # also refuses nan
-            raise Refusal(RefusalCode.SECONDS_OUT_OF_RANGE, seconds=seconds, minimum=MIN_SECONDS, maximum=maximum)
-        return Geometry(width=width, height=height, num_frames=rule.frames_for(seconds), fps=rule.fps)
-
     async def _record(self, job_id: str, db: Connection | None = None) -> JobRecord:
         record = await table.get(db or self.database.reader, job_id)
         if record is None:
@@ -360,27 +274,6 @@ class Jobs:
         if record.owner_id == actor.user_id or (actor.is_admin and record.guild_id is not None and record.guild_id == actor.guild_id):
             return record
         raise Refusal(RefusalCode.NOT_OWNER)
-
-
-def _prompt(text: str) -> str:
-    prompt = text.strip()
-    if not prompt:
-        raise Refusal(RefusalCode.PROMPT_EMPTY)
-    return _limited(prompt, "prompt")
-
-
-def _limited(text: str, field: str) -> str:
-    if len(text) > MAX_PROMPT_CHARS:
-        raise Refusal(RefusalCode.PROMPT_TOO_LONG, length=len(text), limit=MAX_PROMPT_CHARS, field=field)
-    return text
-
-
-def _seed(seed: int | None) -> int:
-    if seed is None:
-        return secrets.randbelow(MAX_SEED + 1)
-    if not 0 <= seed <= MAX_SEED:
-        raise Refusal(RefusalCode.SEED_OUT_OF_RANGE, seed=seed, limit=MAX_SEED)
-    return seed
 
 
 def _reserved(job: TrainLora, actor: Actor, now: float) -> LoraRecord:

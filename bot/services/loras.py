@@ -34,6 +34,7 @@ class StackEntry:
 
     name: str
     weight: float
+    weighed: bool = True  # False: nobody said a weight, this is 1
 
 
 def parse_name(text: str) -> str:
@@ -81,7 +82,7 @@ def _entry(part: str) -> StackEntry:
     name, separator, weight = (piece.strip() for piece in part.partition(":"))
     if not name:
         raise Refusal(RefusalCode.STACK_SYNTAX, text=part)
-    return StackEntry(name=name.lower(), weight=_weight(name.lower(), weight) if separator else 1.0)
+    return StackEntry(name=name.lower(), weight=_weight(name.lower(), weight) if separator else 1.0, weighed=bool(separator))
 
 
 def _weight(name: str, text: str) -> float:

@@ -75,7 +75,7 @@ class Uploads:
                 yield verdicts, [_item(verdict, obj) for verdict, obj in zip(accepted, stored, strict=True)]
 
     @asynccontextmanager
-    async def image_taken(self, user_id: int, file: IncomingFile) -> AsyncIterator[StoredObject]:
+    async def image_taken(self, user_id: int, file: IncomingFile) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
         """Check and store a single picture; an exception in the block deletes it again.
 
         Raises:
@@ -90,7 +90,25 @@ class Uploads:
             if problem is not None:
                 raise Refusal(RefusalCode.IMAGE_UNUSABLE, filename=file.filename, problem=problem.code, detail=problem.detail)
             async with self._stored(user_id, [verdict]) as stored:
-                yield stored[0]
+                yield stored[0], verdict
+
+    @asynccontextmanager
+    async def clip_taken(
+        self, user_id: int, file: IncomingFile, role: str, *, max_seconds: float
+    ) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
+        """Check and store a single clip to work from; an exception in the block deletes it again.
+
+        Raises:
+            Refusal: CLIP_UNUSABLE, FILE_TOO_LARGE, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE.
+        """
+        side = min(next(iter(self.settings.profile.geometry.aspects.values())))
+        async with self._checked([file], side, moving_s=max_seconds) as report:
+            verdict = report.items[0]
+            if verdict.problem is not None:
+                facts = {"problem": verdict.problem.code, "detail": verdict.problem.detail, "limit": max_seconds}
+                raise Refusal(RefusalCode.CLIP_UNUSABLE, filename=file.filename, role=role, **facts)
+            async with self._stored(user_id, [verdict]) as stored:
+                yield stored[0], verdict
 
     def in_hand(self, key: str) -> bool:
         """True for an object that is stored and whose row is about to be inserted."""
@@ -106,8 +124,8 @@ class Uploads:
             logger.warning("unused uploads were not deleted: %s", error)
 
     @asynccontextmanager
-    async def _checked(self, files: Sequence[IncomingFile], side: int) -> AsyncIterator[IngestReport]:
-        """The report on `files`; accepted bytes exist until the end of the block."""
+    async def _checked(self, files: Sequence[IncomingFile], side: int, *, moving_s: float | None = None) -> AsyncIterator[IngestReport]:
+        """The report on `files`; accepted bytes exist until the end of the block. `moving_s`: they have to be clips of that length."""
         if not files:
             raise Refusal(RefusalCode.NO_ATTACHMENT)
         limit = self.settings.max_upload_bytes
@@ -122,6 +140,7 @@ class Uploads:
                         [(file.path, file.filename) for file in files],
                         folder,
                         side=side,
+                        moving_s=moving_s,
                         timeout_s=self.settings.media_check_timeout_s,
                     )
             except media.MediaError as error:

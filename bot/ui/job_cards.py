@@ -10,7 +10,7 @@ from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, INFO_COLOUR, RUNNING_COLOUR, WAITING_COLOUR, Card
 from bot.ui.text import lines
 from engine.contracts.events import Phase
-from engine.contracts.jobs import TrainLora
+from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.status import JobStatus
 
 LISTED_JOBS = 8
@@ -31,7 +31,8 @@ def charge(record: JobRecord) -> str:
 def queued(view: JobView, units_left: int | None, *, note: str = "") -> Card:
     """The asker's own answer to a submit; everybody else sees the status card."""
     record = view.record
-    card = Card(WAITING_COLOUR).say(lines.queued(title(record)), note, lines.waiting(view.position, view.eta))
+    warnings = lines.stack_notes(record.job) if isinstance(record.job, GenerateVideo) else []
+    card = Card(WAITING_COLOUR).say(lines.queued(title(record)), note, *warnings, lines.waiting(view.position, view.eta))
     card.say(lines.receipt_price(record.units, units_left))
     return card.buttons(views.cancel_button(record.job_id)).sealed()
 

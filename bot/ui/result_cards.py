@@ -7,6 +7,7 @@ from typing import Any
 
 from discord import ui
 
+from bot.services.clips import varies
 from bot.services.jobs import JobView
 from bot.storage.jobs import JobRecord
 from bot.ui import text, views
@@ -14,6 +15,7 @@ from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, Card
 from bot.ui.job_cards import charge, title
 from bot.ui.text import lines
 from engine.contracts.bases import BASES
+from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo
 from engine.contracts.results import LoraTrained, VideoRendered
 
@@ -56,12 +58,17 @@ def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: 
     _media(card, shown, lines.clip_alt(job.prompt))
     card.say(*lines.prompt_lines(job), lines.credit(shown.makers))
     card.say(
-        lines.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, outcome.geometry.seconds, outcome.geometry.fps),
+        lines.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, _seconds(outcome), outcome.geometry.fps),
         lines.made_with(_base_title(record.base), "made", outcome.seconds, charge(record)),
     )
-    buttons: list[ui.Item[Any]] = [views.again_button(record.job_id), views.vary_button(record.job_id)]
-    buttons += [*_download(shown), views.share_button(record.job_id), views.delete_button(record.job_id)]
-    return card.buttons(*buttons).sealed()
+    remakes: list[ui.Item[Any]] = [views.again_button(record.job_id)]
+    if varies(job):
+        remakes.append(views.vary_button(record.job_id))
+    remakes.append(views.extend_button(record.job_id))
+    if job.mode is not GenerationMode.UPSCALE:
+        remakes.append(views.upscale_button(record.job_id))
+    card.buttons(*remakes)
+    return card.buttons(*_download(shown), views.share_button(record.job_id), views.delete_button(record.job_id)).sealed()
 
 
 def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
@@ -73,7 +80,8 @@ def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
         *lines.lora_facts(manifest.kind, manifest.trigger, manifest.rank, manifest.items, outcome.steps, manifest.final_loss),
         lines.made_with(_base_title(record.base), "trained", outcome.seconds, charge(record)),
     )
-    return card.buttons(*_download(shown), views.delete_button(record.job_id)).sealed()
+    still: list[ui.Item[Any]] = [views.animate_button(record.job_id)] if outcome.poster is not None else []
+    return card.buttons(*still, *_download(shown), views.delete_button(record.job_id)).sealed()
 
 
 def _media(card: Card, shown: Shown, alt: str) -> None:
@@ -86,6 +94,11 @@ def _media(card: Card, shown: Shown, alt: str) -> None:
 
 def _download(shown: Shown) -> list[ui.Item[Any]]:
     return [views.link_button(shown.link)] if shown.link is not None else []
+
+
+def _seconds(outcome: VideoRendered) -> float:
+    """Playing time of the file, which an extended film or a storyboard has more of than was denoised at once."""
+    return (outcome.num_frames or outcome.geometry.num_frames) / outcome.geometry.fps
 
 
 def _base_title(name: str) -> str:

@@ -87,7 +87,7 @@ class OwnedButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
             await host.failed(interaction, error)
 
 
-class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|cancel|delete|share|unshare):(?P<subject>{ULID})"):
+class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|extend|upscale|animate|cancel|delete|share|unshare):(?P<subject>{ULID})"):
     """Acts on a job or on the message that shows it."""
 
     target = "job"
@@ -133,8 +133,23 @@ def again_button(job_id: str) -> JobButton:
 
 
 def vary_button(job_id: str) -> JobButton:
-    """Same request, the next free seed after this one."""
+    """A relative of this clip."""
     return JobButton("vary", job_id, "Vary", emoji="🎲")
+
+
+def extend_button(job_id: str) -> JobButton:
+    """Go on where the clip ends."""
+    return JobButton("extend", job_id, "Extend", emoji="⏩")
+
+
+def upscale_button(job_id: str) -> JobButton:
+    """The clip at twice the size."""
+    return JobButton("upscale", job_id, "Upscale", emoji="🔍")
+
+
+def animate_button(job_id: str) -> JobButton:
+    """A clip that begins with the still of a training."""
+    return JobButton("animate", job_id, "Animate", discord.ButtonStyle.primary, "🎬")
 
 
 def delete_button(job_id: str) -> JobButton:

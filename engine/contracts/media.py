@@ -20,6 +20,9 @@ class MediaProblem(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_SMALL = "too_small"  # pixels per side
     TOO_LONG = "too_long"  # seconds or frames
+    SINGLE_FRAME = "single_frame"  # where something has to move
+    VARIABLE_RATE = "variable_rate"  # frames at uneven times, where the rate matters
+    NO_VIDEO = "no_video"  # a picture or sound where a clip is needed
     DUPLICATE = "duplicate"  # the same bytes as an earlier file of the batch
     CAPTION_UNREADABLE = "caption_unreadable"  # a .txt that is not UTF-8 text or is too long
     CAPTION_ORPHAN = "caption_orphan"  # a .txt without a picture or clip of the same name

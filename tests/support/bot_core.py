@@ -20,7 +20,8 @@ from bot.event_consumer import EventConsumer
 from bot.queue import JobQueue, open_queue
 from bot.services.app import Services
 from bot.services.build import build_services
-from bot.services.jobs import GenerationRequest, SubmittedJob
+from bot.services.clip_requests import GenerationRequest
+from bot.services.jobs import SubmittedJob
 from bot.services.links import LinkSigner
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.storage import jobs as jobs_table
@@ -81,7 +82,7 @@ class Core:
     async def generate(self, who: Actor | None = None, **changes: Any) -> SubmittedJob:
         """`/generate` by `maker`, or by `who`."""
         values: dict[str, Any] = {"prompt": "a lake", "place": place(), "interaction_id": 1000 + self.number()}
-        return await self.services.jobs.submit_generation(GenerationRequest(actor=who or actor(), **(values | changes)))
+        return await self.services.clips.submit(GenerationRequest(actor=who or actor(), **(values | changes)))
 
     async def train(self, who: Actor | None = None, name: str = "zoko", pictures: int = 4) -> SubmittedJob:
         """`/train` with ordinary pictures, and the start button."""

@@ -19,9 +19,10 @@ from bot.outbox import Outbox
 from bot.sandbox.server import GuildSpec, LoopbackDiscord
 from bot.services.app import Services
 from bot.services.cards import Card
+from bot.services.clip_requests import GenerationRequest, StoryboardRequest
 from bot.services.datasets import DatasetReport
 from bot.services.gate import Gate
-from bot.services.jobs import GenerationRequest, JobView, SubmittedJob
+from bot.services.jobs import JobView, SubmittedJob
 from bot.services.library import Details, Filters, Page
 from bot.services.loras import Lora
 from bot.services.plans import Plan, Standing, terms_of
@@ -35,6 +36,7 @@ from bot.status_cards import StatusCards
 from bot.storage.blocks import Block
 from bot.storage.datasets import DatasetState
 from bot.storage.jobs import JobRecord
+from engine.contracts.generation import Extension, Upscale, Variation
 from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
 from engine.errors import StoreUnavailableError
@@ -93,8 +95,6 @@ class FakeJobs:
 
     def __init__(self) -> None:
         self.rows: dict[str, JobRecord] = {}
-        self.requests: list[GenerationRequest] = []
-        self.pictures: list[bytes] = []
         self.refuse: Exception | None = None
 
     def put(self, record: JobRecord) -> JobRecord:
@@ -119,29 +119,11 @@ class FakeJobs:
     def _view(self, row: JobRecord) -> JobView:
         return values.view(row, position=1 if row.status is JobStatus.QUEUED else None, eta=time.time() + 60)
 
-    async def submit_generation(self, request: GenerationRequest) -> SubmittedJob:
-        """Queue a clip."""
-        if self.refuse is not None:
-            raise self.refuse
-        self.requests.append(request)
-        if request.image is not None:
-            self.pictures.append(request.image.path.read_bytes())
-        job = values.generation(job_id=job_id(100 + len(self.rows)), prompt=request.prompt, seed=request.seed or 7)
-        return self._new(job, request.actor, request.place, request.interaction_id)
-
     async def submit_training(self, dataset_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
         """Queue a training."""
         if self.refuse is not None:
             raise self.refuse
         return self._new(values.training(job_id=job_id(100 + len(self.rows))), actor, place, interaction_id)
-
-    async def repeat(
-        self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int, *, prompt: str | None = None, seed: int | None = None
-    ) -> SubmittedJob:
-        """Queue the same again."""
-        origin = (await self.get(job_id)).record.job
-        fresh = origin.model_copy(update={"job_id": globals()["job_id"](200 + len(self.rows)), "seed": 999 if seed is None else seed})
-        return self._new(fresh, actor, place, interaction_id)
 
     async def cancel(self, job_id: str, actor: Actor) -> JobView:
         """Cancel at once."""
@@ -163,6 +145,61 @@ class FakeJobs:
     async def mine(self, actor: Actor, *, limit: int = 10) -> list[JobView]:
         """All of one person."""
         return [self._view(row) for row in self.rows.values() if row.owner_id == actor.user_id][:limit]
+
+
+class FakeClips:
+    """Clips queued beside the trainings of `FakeJobs`; remembers what was asked for."""
+
+    def __init__(self, jobs: FakeJobs) -> None:
+        self.jobs = jobs
+        self.requests: list[GenerationRequest] = []
+        self.storyboards: list[StoryboardRequest] = []
+        self.files: list[dict[str, bytes]] = []  # by option, as they lay on disk
+
+    async def submit(self, request: GenerationRequest) -> SubmittedJob:
+        """Queue a clip."""
+        if self.jobs.refuse is not None:
+            raise self.jobs.refuse
+        self.requests.append(request)
+        given = {"image": request.image, "guide": request.guide, "clip": request.clip}
+        self.files.append({name: file.path.read_bytes() for name, file in given.items() if file is not None})
+        job = values.generation(job_id=job_id(100 + len(self.jobs.rows)), prompt=request.prompt, seed=request.seed or 7)
+        return self.jobs._new(job, request.actor, request.place, request.interaction_id)
+
+    async def storyboard(self, request: StoryboardRequest) -> SubmittedJob:
+        """Queue a film."""
+        if self.jobs.refuse is not None:
+            raise self.jobs.refuse
+        self.storyboards.append(request)
+        job = values.generation(job_id=job_id(100 + len(self.jobs.rows)), prompt=request.scenes[0])
+        return self.jobs._new(job, request.actor, request.place, request.interaction_id)
+
+    async def again(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue the same with another seed."""
+        return await self._remade(origin, actor, place, interaction_id, seed=999)
+
+    async def vary(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue a relative."""
+        seed = (await self.jobs.get(origin)).record.job.seed
+        return await self._remade(origin, actor, place, interaction_id, seed=999, vary=Variation(seed=seed))
+
+    async def extend(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue what comes after."""
+        return await self._remade(origin, actor, place, interaction_id, extend=Extension(video=values.stored()))
+
+    async def upscale(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue a larger one."""
+        return await self._remade(origin, actor, place, interaction_id, upscale=Upscale(video=values.stored()))
+
+    async def animate(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
+        """Queue a clip from a training's still."""
+        job = values.generation(job_id=job_id(200 + len(self.jobs.rows)), image=values.stored("jobs/x/1/poster.png", "image/png"))
+        return self.jobs._new(job, actor, place, interaction_id)
+
+    async def _remade(self, origin: str, actor: Actor, place: JobPlace, interaction_id: int, **changes: Any) -> SubmittedJob:
+        old = (await self.jobs.get(origin)).record.job
+        fresh = old.model_copy(update={"job_id": job_id(200 + len(self.jobs.rows)), **changes})
+        return self.jobs._new(fresh, actor, place, interaction_id)
 
 
 class FakeLoras:
@@ -402,6 +439,7 @@ class Rig:
     settings: BotSettings
     datasets: FakeDatasets
     jobs: FakeJobs
+    clips: FakeClips
     loras: FakeLoras
     library: FakeLibrary
     quotas: FakeQuotas
@@ -452,6 +490,7 @@ async def rig(
         fakes = {
             "datasets": datasets,
             "jobs": jobs,
+            "clips": FakeClips(jobs),
             "loras": FakeLoras(),
             "library": library,
             "quotas": FakeQuotas(),

@@ -5,15 +5,18 @@
 """
 
 from bot.ui.text.outcomes import (
+    ANIMATE_NOTE,
     AUTOCOMPLETE_BROKEN,
     CHANNEL_LOST,
     COMMANDS_CHANGED,
+    EXTEND_NOTE,
     FALLBACK_FAILURE,
     THREAD_LOST,
     TOO_LARGE_FOR_CHANNEL,
     UNKNOWN_BUTTON,
     UNKNOWN_FORM,
     UNSHARED,
+    UPSCALE_NOTE,
     again_note,
     cancelled,
     deleted,
@@ -25,10 +28,12 @@ from bot.ui.text.refusals import note, problem, refusal
 from bot.ui.text.words import ENDED_WORDS, KIND_ARTICLE, PHASES, STATUS_WORDS, both, either
 
 __all__ = [
+    "ANIMATE_NOTE",
     "AUTOCOMPLETE_BROKEN",
     "CHANNEL_LOST",
     "COMMANDS_CHANGED",
     "ENDED_WORDS",
+    "EXTEND_NOTE",
     "FALLBACK_FAILURE",
     "KIND_ARTICLE",
     "PHASES",
@@ -38,6 +43,7 @@ __all__ = [
     "UNKNOWN_BUTTON",
     "UNKNOWN_FORM",
     "UNSHARED",
+    "UPSCALE_NOTE",
     "again_note",
     "both",
     "cancelled",

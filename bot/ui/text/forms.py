@@ -1,11 +1,14 @@
-"""Labels of forms."""
+"""Labels of forms and choices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bot.services.clip_requests import Change
 from bot.storage.loras import Visibility
 from bot.ui import format as fmt
+from engine.contracts.controls import ControlKind
+from engine.contracts.generation import Fit, Quality
 
 ADD_FILES_LABEL = "Pictures, clips or a zip"
 ADD_FILES_HINT = "Up to ten at a time; send the form again for more."
@@ -37,3 +40,18 @@ VISIBILITY_HINTS: Mapping[Visibility, str] = {
 def edit_title(name: str) -> str:
     """Title of the form that changes a LoRA, at most 45 characters."""
     return fmt.plain(f"Edit {name}", 45)
+
+
+QUALITIES: Mapping[Quality, str] = {Quality.FAST: "fast: fewer steps", Quality.BEST: "best: all steps"}
+FITS: Mapping[Fit, str] = {Fit.CROP: "crop: the middle fills the frame", Fit.LETTERBOX: "letterbox: all of it, between black bars"}
+CONTROLS: Mapping[ControlKind, str] = {
+    ControlKind.EDGES: "edges: its outlines",
+    ControlKind.DEPTH: "depth: what is near and far",
+    ControlKind.POSE: "pose: how people move",
+    ControlKind.VIDEO: "video: its frames as they are",
+}
+CHANGES: Mapping[Change, str] = {
+    Change.RESTYLE: "restyle: its frames made anew by the prompt",
+    Change.EXTEND: "extend: go on from its end",
+    Change.UPSCALE: "upscale: twice the size",
+}

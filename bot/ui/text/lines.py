@@ -8,9 +8,11 @@ from bot.errors import Refusal
 from bot.ui import format as fmt
 from bot.ui.text.refusals import note, problem, refusal
 from bot.ui.text.words import KIND_ARTICLE, both, either
+from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind
 from engine.contracts.media import MediaNote, MediaProblem
+from engine.contracts.stack import StackNote, notes_on
 
 AI_GENERATED = "AI-generated"
 
@@ -97,7 +99,10 @@ def job_title(job: GenerateVideo | TrainLora) -> str:
     """The job in a few words."""
     if isinstance(job, TrainLora):
         return f"training **{fmt.safe(job.name)}** ({job.lora_kind})"
-    return f"clip “{fmt.safe(job.prompt, 60)}”"
+    return f"{_MODE_NAMES.get(job.mode, 'clip')} “{fmt.safe(job.prompt, 60)}”"
+
+
+_MODE_NAMES = {GenerationMode.STORYBOARD: "storyboard", GenerationMode.UPSCALE: "upscale of", GenerationMode.EXTEND: "continuation of"}
 
 
 def queued(title: str) -> str:
@@ -151,7 +156,37 @@ def share(step: int, total: int) -> str:
 
 def rendering_heading(job: GenerateVideo) -> list[str]:
     """Head of a clip's status card."""
-    return ["### Rendering a clip", f"> {fmt.safe(job.prompt, 200)}", stack(job.adapters)]
+    return [f"### {_MODE_HEADINGS[job.mode]}", *wish(job, 200), stack(job.adapters), *stack_notes(job)]
+
+
+_MODE_HEADINGS = {
+    GenerationMode.TEXT: "Rendering a clip",
+    GenerationMode.IMAGE: "Animating a picture",
+    GenerationMode.CONTROL: "Rendering along a guide",
+    GenerationMode.VIDEO: "Restyling a clip",
+    GenerationMode.EXTEND: "Going on with a clip",
+    GenerationMode.UPSCALE: "Upscaling a clip",
+    GenerationMode.STORYBOARD: "Filming a storyboard",
+}
+
+
+def wish(job: GenerateVideo, limit: int) -> list[str]:
+    """The prompt, or the scenes one by one, as quotes of `limit` characters at most."""
+    if job.storyboard is None:
+        return [f"> {fmt.safe(job.prompt, limit)}"]
+    scenes = job.storyboard.scenes
+    return [f"> {number}. {fmt.safe(scene.prompt, max(40, limit // len(scenes)))}" for number, scene in enumerate(scenes, 1)]
+
+
+def stack_notes(job: GenerateVideo) -> list[str]:
+    """What to expect of LoRAs that get into each other's way."""
+    return [f"-# ⚠️ {_STACK_NOTES[note]}" for note in notes_on((use.kind, use.weight) for use in job.adapters)]
+
+
+_STACK_NOTES = {
+    StackNote.TWO_CHARACTERS: "Two characters in one clip tend to lend each other their features; one per clip comes out clearest.",
+    StackNote.TWO_STYLES: "Two styles blend into one; a weight below 0.5 lets one of them lead.",
+}
 
 
 def training_heading(job: TrainLora) -> list[str]:
@@ -217,7 +252,7 @@ def still_alt(alt: str) -> str:
 def prompt_lines(job: GenerateVideo) -> list[str]:
     """Prompt, negative prompt and LoRAs of a clip."""
     negative = f"-# without: {fmt.safe(job.negative_prompt, 200)}" if job.negative_prompt else ""
-    return [f"> {fmt.safe(job.prompt, 400)}", negative, stack(job.adapters)]
+    return [*wish(job, 400), negative, stack(job.adapters)]
 
 
 def clip_facts(seed: int, width: int, height: int, seconds: float, fps: float) -> str:

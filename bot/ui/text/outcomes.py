@@ -61,9 +61,14 @@ def again_note(seed: int) -> str:
     return f"Same request with a new seed, {fmt.code(str(seed))}."
 
 
-def vary_note(seed: int, origin: int) -> str:
+def vary_note(seed: int, family: int, strength: float) -> str:
     """Beside the receipt of "Vary"."""
-    return f"Same request with seed {fmt.code(str(seed))}, the next one after {fmt.code(str(origin))}."
+    return f"A relative of seed {fmt.code(str(family))}: {strength:.0%} of its noise turned towards {fmt.code(str(seed))}."
+
+
+EXTEND_NOTE = "It goes on from the last frames, and comes as one film."
+UPSCALE_NOTE = "The same clip at twice the size."
+ANIMATE_NOTE = "A clip that begins with this picture."
 
 
 def cancelled(title: str, *, over: bool) -> str:

@@ -79,6 +79,29 @@ def _image_unusable(facts: Facts) -> str:
     return f"The start picture {_code(facts, 'filename', 40)} {problem(facts.get('problem'))}; attach a PNG, JPEG or WebP."
 
 
+_ROLES = {"image": "a start picture", "guide": "a guiding video", "clip": "a clip to change"}
+
+
+def _clip_unusable(facts: Facts) -> str:
+    what = "The guiding video" if facts.get("role") == "guide" else "The clip"
+    code = facts.get("problem")
+    advice = _CLIP_ADVICE.get(str(code), "attach an MP4, MOV or WebM")
+    if code == MediaProblem.TOO_LONG:
+        advice = f"trim it to {_number(facts, 'limit'):.1f} seconds at most"
+    return f"{what} {_code(facts, 'filename', 40)} {problem(code)}; {advice}."
+
+
+_CLIP_ADVICE: Mapping[str, str] = {
+    MediaProblem.SINGLE_FRAME: "send one that moves, or attach the picture as `image`",
+    MediaProblem.VARIABLE_RATE: "save it with a constant frame rate and attach it again",
+}
+
+
+def _sources_conflict(facts: Facts) -> str:
+    one, other = (_ROLES.get(str(facts.get(key)), "this") for key in ("one", "other"))
+    return f"A clip is made from {one} or from {other}, not from both; leave one of them out."
+
+
 def _dataset_too_small(facts: Facts) -> str:
     items, minimum, advised = (_whole(facts, key) for key in ("items", "minimum", "advised"))
     missing = max(1, minimum - items)
@@ -276,6 +299,32 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
         f"{_code(f, 'aspect', 20)} is no shape this model makes; "
         f"choose {either([fmt.code(str(a)) for a in _items(f, 'known')]) or 'one from the list'}."
     ),
+    RefusalCode.CLIP_UNUSABLE: _clip_unusable,
+    RefusalCode.SOURCES_CONFLICT: _sources_conflict,
+    RefusalCode.CONTROL_WITHOUT_GUIDE: lambda _: "There is nothing to take that from; attach a video as `guide`, or leave `control` out.",
+    RefusalCode.CHANGE_WITHOUT_CLIP: lambda _: "There is no clip to change; attach one as `clip`, or leave `change` and `strength` out.",
+    RefusalCode.STRENGTH_OUT_OF_RANGE: lambda _: (
+        "A strength is above 0 and at most 1: 0.3 keeps most of the clip, 0.8 little; choose one, or leave it out."
+    ),
+    RefusalCode.GUIDE_MISSING: lambda f: f"The effect {_code(f, 'name')} follows a video; attach one as `guide`, or leave the effect out.",
+    RefusalCode.EFFECT_MISSING: lambda _: (
+        "A guide needs an effect LoRA that follows it; add one to `loras` (`/loras` shows them), or leave the guide out."
+    ),
+    RefusalCode.STACK_WEIGHTS: lambda f: (
+        f"The weights of this stack add up to {fmt.weight(_number(f, 'total'))}; between 0 and {_number(f, 'limit', 4):g} makes sense, "
+        "such as 1 for one LoRA or `hero:0.9, watercolour:0.7` for two."
+    ),
+    RefusalCode.SCENES_COUNT: lambda f: (
+        f"A storyboard has {_whole(f, 'minimum')} to {_whole(f, 'maximum')} scenes, this one has {_whole(f, 'count')}; "
+        "write one scene per line."
+    ),
+    RefusalCode.SOURCE_TOO_LONG: lambda f: (
+        f"This clip plays {_number(f, 'seconds'):.1f} seconds, at most {_number(f, 'limit'):.1f} can be made larger; "
+        "upscale a shorter one, or the clip it began with."
+    ),
+    RefusalCode.ALREADY_UPSCALED: lambda _: "This clip has been upscaled already, and once is all; choose the one it was made from.",
+    RefusalCode.RESULT_GONE: lambda _: "The clip itself is gone, so nothing can be made from it; press **Again** or use `/generate`.",
+    RefusalCode.NOTHING_TO_ANIMATE: lambda _: "No still of this training is left; use `/generate` with a picture as `image`.",
     RefusalCode.SEED_OUT_OF_RANGE: lambda f: f"A seed is a whole number from 0 to {_whole(f, 'limit'):,}; choose one, or leave it out.",
     RefusalCode.QUOTA_EXCEEDED: _quota_exceeded,
     RefusalCode.TOO_MANY_JOBS: lambda f: (
@@ -321,6 +370,9 @@ _PROBLEMS: Mapping[MediaProblem, str] = {
     MediaProblem.TOO_MANY_PIXELS: "has too many pixels (50 megapixels at most)",
     MediaProblem.TOO_SMALL: "is too small to learn from",
     MediaProblem.TOO_LONG: "is too long",
+    MediaProblem.SINGLE_FRAME: "is a single frame",
+    MediaProblem.VARIABLE_RATE: "has frames at uneven times",
+    MediaProblem.NO_VIDEO: "has no video in it",
     MediaProblem.DUPLICATE: "is in the set already",
     MediaProblem.CAPTION_UNREADABLE: "is no readable caption (short UTF-8 text)",
     MediaProblem.CAPTION_ORPHAN: "is a caption without a picture of the same name",

@@ -176,12 +176,12 @@ async def test_unreadable_event_is_skipped_when_others_follow(core: Core, played
 async def test_clip_is_made_again_with_another_seed_when_its_owner_presses_again(core: Core) -> None:
     """The copy keeps everything but id and seed; a stranger is refused."""
     first = (await core.generate(prompt="zoko swims", seed=7)).view.record
-    again = (await core.services.jobs.repeat(first.job_id, actor(), place(), 77, seed=8)).view.record
+    again = (await core.services.clips.again(first.job_id, actor(), place(), 77)).view.record
     assert again.job.prompt == "zoko swims"  # type: ignore[union-attr]
-    assert again.job.seed == 8
+    assert again.job.seed != 7
     assert again.job_id != first.job_id
     with pytest.raises(Refusal) as refused:
-        await core.services.jobs.repeat(first.job_id, actor(2), place(), 78)
+        await core.services.clips.again(first.job_id, actor(2), place(), 78)
     assert refused.value.code is RefusalCode.NOT_OWNER
 
 

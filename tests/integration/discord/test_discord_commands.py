@@ -11,7 +11,8 @@ from bot.commands.uploads import Upload
 from bot.errors import Refusal, RefusalCode
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.server import LoopbackDiscord
-from bot.services.jobs import GenerationRequest, SubmittedJob
+from bot.services.clip_requests import GenerationRequest
+from bot.services.jobs import SubmittedJob
 from bot.services.shelf import Choice
 from bot.ui.cards import REFUSAL_COLOUR
 from tests.support import discord_values as values
@@ -122,7 +123,7 @@ async def test_generate_passes_every_option_and_shows_the_receipt(studio: Rig, i
     assert not outcome.refused
     assert "Queued" in outcome.text
     assert "Next in line" in outcome.text
-    [request] = studio.jobs.requests
+    [request] = studio.clips.requests
     assert (request.prompt, request.loras, request.negative) == ("zoko walks", "zoko:0.9", "rain")
     assert (request.seconds, request.aspect, request.seed) == (1.5, "1:1", 11)
     assert studio.jobs.pictures == [PICTURE]
@@ -137,7 +138,7 @@ async def test_channel_without_permission_is_refused_before_queueing(studio: Rig
     outcome = await studio.discord.user("maker").command("generate", {"prompt": "zoko"})
     assert outcome.refused
     assert missing.replace("_", " ").title() in outcome.text
-    assert studio.jobs.requests == []
+    assert studio.clips.requests == []
 
 
 async def test_refusal_of_a_service_is_one_private_sentence(studio: Rig) -> None:
@@ -166,10 +167,10 @@ async def test_expired_token_is_survived_when_the_answer_comes_too_late(studio: 
         studio.discord.clock.advance(minutes=16)
         raise Refusal(RefusalCode.QUEUE_UNAVAILABLE)
 
-    keep, studio.jobs.submit_generation = studio.jobs.submit_generation, slow  # type: ignore[method-assign, assignment]
+    keep, studio.clips.submit = studio.clips.submit, slow  # type: ignore[method-assign, assignment]
     with pytest.raises(TimeoutError):
         await studio.discord.user("maker").command("generate", {"prompt": "zoko"}, settle_s=1)
-    studio.jobs.submit_generation = keep  # type: ignore[method-assign]
+    studio.clips.submit = keep  # type: ignore[method-assign]
     assert not (await studio.discord.user("maker").command("generate", {"prompt": "zoko"})).refused
 
 
@@ -253,13 +254,13 @@ async def test_attachment_that_discord_does_not_deliver_is_refused_by_name(studi
 
 async def test_receipt_that_comes_too_late_costs_nothing_but_the_receipt(studio: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """The token died while the job was queued: the job stands and its public card appears."""
-    keep = studio.jobs.submit_generation
+    keep = studio.clips.submit
 
     async def slow(request: GenerationRequest) -> SubmittedJob:
         studio.discord.clock.advance(minutes=16)
         return await keep(request)
 
-    studio.jobs.submit_generation = slow  # type: ignore[method-assign]
+    studio.clips.submit = slow  # type: ignore[method-assign]
     studio.run_cards()
     with pytest.raises(TimeoutError):
         await studio.discord.user("maker").command("generate", {"prompt": "zoko"}, settle_s=1)
