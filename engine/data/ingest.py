@@ -33,6 +33,7 @@ FILE_CPU_S = 90
 FILE_DEADLINE_S = 180.0
 MAX_CAPTION_BYTES = 16 * 1024
 MAX_NAME_CHARS = 255
+_SPARE_S = 0.25  # what a clip may be longer than allowed: containers round
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -64,30 +65,35 @@ class _Candidate:
         return self.archive, str(PurePosixPath(self.filename).with_suffix("")).casefold()
 
 
-def check_uploads(uploads: Sequence[Upload], out: Path, *, isolated: bool = True, wanted_side: int | None = None) -> IngestReport:
+def check_uploads(
+    uploads: Sequence[Upload], out: Path, *, isolated: bool = True, wanted_side: int | None = None, moving_s: float | None = None
+) -> IngestReport:
     """Judge `uploads` and copy what is usable into the folder `out` (made when missing).
 
     A zip is refused as a whole when anything about it is hostile; a single bad picture inside is refused alone. `isolated` decodes
     in forked children (needed for strangers' files, not possible in a process with threads). `wanted_side` is the side in pixels
-    below which an item is noted as small.
+    below which an item is noted as small. `moving_s` wants clips to work from: moving ones of at most that many seconds, and no zips.
 
     Raises:
         OSError: A file cannot be read or `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=out) as scratch:
-        checker = _Checker(out, Path(scratch), _isolated if isolated else _here, wanted_side)
+        checker = _Checker(out, Path(scratch), _isolated if isolated else _here, wanted_side, moving_s)
         return IngestReport(items=tuple(checker.run(uploads)))
 
 
 class _Checker:
     """One run over one batch."""
 
-    def __init__(self, out: Path, scratch: Path, runner: Callable[[Callable[[], Any]], Any], wanted_side: int | None) -> None:
+    def __init__(
+        self, out: Path, scratch: Path, runner: Callable[[Callable[[], Any]], Any], wanted_side: int | None, moving_s: float | None
+    ) -> None:
         self._out = out
         self._scratch = scratch
         self._runner = runner
         self._wanted_side = wanted_side
+        self._moving_s = moving_s
         self._captions: dict[tuple[str | None, str], str] = {}
         self._hashes: set[str] = set()
         self._looks: list[Look] = []
@@ -109,7 +115,7 @@ class _Checker:
 
     def _expand(self, index: int, upload: Upload) -> list[_Candidate | ItemVerdict]:
         """The file itself, what a zip holds, or the verdict on a zip that is refused."""
-        if _sniffed(upload.path) != ZIP:
+        if _sniffed(upload.path) != ZIP or self._moving_s is not None:
             return [_Candidate(upload.path, upload.shown, None)]
         folder = self._scratch / f"{index:03d}"
         folder.mkdir()
@@ -136,7 +142,7 @@ class _Checker:
 
     def _judge(self, index: int, candidate: _Candidate) -> ItemVerdict:
         try:
-            answer = self._runner(lambda: asdict(inspect_media(candidate.path)))
+            answer = self._runner(lambda: asdict(_inspected(candidate.path, self._moving_s)))
         except RefusedMediaError as error:
             return _verdict(candidate, media_type=_sniffed(candidate.path), problem=error.problem)
         facts = MediaFacts(**{**answer, "look": Look(**answer["look"])})
@@ -200,6 +206,24 @@ def collect_folder(source: Path) -> list[Upload]:
     return uploads
 
 
+def _inspected(path: Path, moving_s: float | None) -> MediaFacts:
+    """The facts of a picture or clip; with `moving_s`, of a clip that plays no longer.
+
+    Raises:
+        RefusedMediaError: It cannot be used.
+    """
+    facts = inspect_media(path)
+    if moving_s is None:
+        return facts
+    if facts.fps is None:
+        raise RefusedMediaError(MediaProblem.NO_VIDEO, "There is no video in this file: use an MP4, MOV or WebM clip.")
+    if facts.num_frames == 1:
+        raise RefusedMediaError(MediaProblem.SINGLE_FRAME, "The video is a single frame: use one that moves.")
+    if facts.num_frames / facts.fps > moving_s + _SPARE_S:
+        raise RefusedMediaError(MediaProblem.TOO_LONG, f"The video is longer than {moving_s:.1f} seconds: trim it.")
+    return facts
+
+
 def _unpacked(archive: Path, folder: Path) -> list[tuple[str, str]]:
     return [(member.name, str(member.path)) for member in unpack(archive, folder)]
 
@@ -260,6 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--uploads", type=Path, help='JSON list of {"path", "filename"} for files stored under other names')
     check.add_argument("--out", type=Path, required=True, help="folder for the accepted files")
     check.add_argument("--side", type=int, help="side in pixels that training will use, to note small items")
+    check.add_argument("--moving", type=float, metavar="SECONDS", help="take only clips that move, of at most this length")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     limit_process(cpu_s=PROCESS_CPU_S, memory_bytes=MEMORY_BYTES, file_bytes=2 * 1024**3)
@@ -267,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uploads = [upload for path in options.files for upload in collect_folder(path)] + _listed(options.uploads)
         if not uploads:
             parser.error("give at least one file")
-        report = check_uploads(uploads, options.out, wanted_side=options.side)
+        report = check_uploads(uploads, options.out, wanted_side=options.side, moving_s=options.moving)
     except (EngineError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -220,9 +220,12 @@ class PlayedWorker:
         """The running attempt of a job."""
         return int(await self.redis.hget(self.keys.tries(job_id), "attempt") or 1)
 
-    async def succeed(self, job: TrainLora | GenerateVideo) -> None:
-        """End a claimed job with a result."""
-        await self._end(job, JobSucceeded, result=trained(job) if isinstance(job, TrainLora) else rendered(job))
+    async def succeed(self, job: TrainLora | GenerateVideo, **passport: Any) -> None:
+        """End a claimed job with a result; `passport` changes the manifest of a trained LoRA."""
+        result = trained(job) if isinstance(job, TrainLora) else rendered(job)
+        if isinstance(result, LoraTrained) and passport:
+            result = result.model_copy(update={"manifest": result.manifest.model_copy(update=passport)})
+        await self._end(job, JobSucceeded, result=result)
 
     async def fail(self, job: TrainLora | GenerateVideo, code: FailureCode = FailureCode.INTERNAL) -> None:
         """End a claimed job without one."""

@@ -87,7 +87,7 @@ def _clip_unusable(facts: Facts) -> str:
     code = facts.get("problem")
     advice = _CLIP_ADVICE.get(str(code), "attach an MP4, MOV or WebM")
     if code == MediaProblem.TOO_LONG:
-        advice = f"trim it to {_number(facts, 'limit'):.1f} seconds at most"
+        advice = f"shorten it to {_number(facts, 'limit'):.1f} seconds at most"
     return f"{what} {_code(facts, 'filename', 40)} {problem(code)}; {advice}."
 
 
@@ -320,7 +320,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     ),
     RefusalCode.SOURCE_TOO_LONG: lambda f: (
         f"This clip plays {_number(f, 'seconds'):.1f} seconds, at most {_number(f, 'limit'):.1f} can be made larger; "
-        "upscale a shorter one, or the clip it began with."
+        "choose a shorter one, or the clip it began with."
     ),
     RefusalCode.ALREADY_UPSCALED: lambda _: "This clip has been upscaled already, and once is all; choose the one it was made from.",
     RefusalCode.RESULT_GONE: lambda _: "The clip itself is gone, so nothing can be made from it; press **Again** or use `/generate`.",

@@ -42,15 +42,33 @@ async def test_again_queues_the_same_request_for_its_owner(studio: Rig) -> None:
     assert outcome.reply.only_for == studio.discord.user("maker").account.id
 
 
-async def test_vary_takes_the_next_seed_that_was_not_made(studio: Rig) -> None:
-    """Two presses give two clips, and the receipt names seed and origin."""
+@pytest.mark.parametrize(
+    ("verb", "says", "card"),
+    [
+        ("vary", "A relative of seed `7`: 30% of its noise turned towards `999`", "Rendering a clip"),
+        ("extend", "goes on from the last frames", "Going on with a clip"),
+        ("upscale", "twice the size", "Upscaling a clip"),
+    ],
+)
+async def test_button_makes_a_job_from_the_clip(studio: Rig, verb: str, says: str, card: str) -> None:
+    """A private receipt says what comes, the public card says it to everybody."""
     message = await posted(studio)
-    maker = studio.discord.user("maker")
-    assert "seed `8`, the next one after `7`" in (await maker.press(message, "vary")).text
-    assert "seed `9`, the next one after `7`" in (await maker.press(message, "vary")).text
+    outcome = await studio.discord.user("maker").press(message, verb)
+    assert says in outcome.text
+    studio.run_cards()
+    await studio.discord.message("general", lambda shown: card in shown.text)
 
 
-@pytest.mark.parametrize("verb", ["again", "vary", "delete"])
+async def test_animate_makes_a_clip_from_the_still_of_a_training(studio: Rig) -> None:
+    """The trained LoRA's post has the button, for its owner."""
+    view = studio.finished(job=values.training(), result=values.lora_result())
+    _, (_, message_id) = await studio.posts.outcome(studio.posts.put(view))
+    message = studio.discord.world.messages[message_id]
+    assert (await studio.discord.user("guest").press(message, "animate")).refused
+    assert "begins with this picture" in (await studio.discord.user("maker").press(message, "animate")).text
+
+
+@pytest.mark.parametrize("verb", ["again", "vary", "extend", "upscale", "delete"])
 async def test_button_is_refused_to_anybody_but_the_owner(studio: Rig, verb: str) -> None:
     """The owner comes from the job, not from the message; nothing happens."""
     message = await posted(studio)

@@ -11,10 +11,12 @@ from bot.commands.uploads import Upload
 from bot.errors import Refusal, RefusalCode
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.server import LoopbackDiscord
-from bot.services.clip_requests import GenerationRequest
+from bot.services.clip_requests import Change, GenerationRequest
 from bot.services.jobs import SubmittedJob
 from bot.services.shelf import Choice
 from bot.ui.cards import REFUSAL_COLOUR
+from engine.contracts.controls import ControlKind
+from engine.contracts.generation import Fit, Quality
 from tests.support import discord_values as values
 from tests.support.discord_rig import Rig, rig
 
@@ -117,7 +119,12 @@ async def test_generate_passes_every_option_and_shows_the_receipt(studio: Rig, i
             "seconds": 1.5,
             "aspect": "1:1",
             "seed": 11,
+            "quality": "fast",
             "image": image,
+            "fit": "letterbox",
+            "guide": image,
+            "control": "edges",
+            "mute": True,
         },
     )
     assert not outcome.refused
@@ -126,9 +133,19 @@ async def test_generate_passes_every_option_and_shows_the_receipt(studio: Rig, i
     [request] = studio.clips.requests
     assert (request.prompt, request.loras, request.negative) == ("zoko walks", "zoko:0.9", "rain")
     assert (request.seconds, request.aspect, request.seed) == (1.5, "1:1", 11)
-    assert studio.jobs.pictures == [PICTURE]
+    assert (request.quality, request.fit, request.control, request.mute) == (Quality.FAST, Fit.LETTERBOX, ControlKind.EDGES, True)
+    assert studio.clips.files == [{"image": PICTURE, "guide": PICTURE}]
     assert request.place.channel_id == studio.discord.channel("general").id
     assert request.place.max_bytes == 10 * 2**20
+
+
+async def test_generate_passes_a_clip_and_what_becomes_of_it(studio: Rig, image: Path) -> None:
+    """A file named by the person lies on disk under a name of ours, and its role is kept."""
+    given = {"prompt": "as a watercolour", "clip": image, "change": "restyle", "strength": 0.4}
+    assert not (await studio.discord.user("maker").command("generate", given)).refused
+    [request] = studio.clips.requests
+    assert (request.change, request.strength, request.quality) == (Change.RESTYLE, 0.4, Quality.BEST)
+    assert studio.clips.files == [{"clip": PICTURE}]
 
 
 @pytest.mark.parametrize("missing", ["attach_files", "send_messages", "view_channel"])

@@ -20,6 +20,8 @@ from bot.ui.result_cards import Shown
 from bot.ui.views import BUTTONS
 from engine.contracts.bases import BASES, TINY
 from engine.contracts.failures import FailureCode
+from engine.contracts.generation import Extension, Scene, Storyboard, Upscale
+from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.contracts.media import MediaNote, MediaProblem
 from engine.contracts.status import JobStatus
@@ -209,7 +211,41 @@ async def test_clip_card_shows_everything_needed_to_repeat_it() -> None:
     assert "256 × 256" in shown
     assert "**1.1 s** at 8 fps" in shown
     assert "AI-generated" in shown
-    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Share", "Delete"]
+    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Extend", "Upscale", "Share", "Delete"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "buttons"),
+    [
+        ({"upscale": Upscale()}, ["Again", "Extend", "Share", "Delete"]),
+        ({"extend": Extension(video=values.stored())}, ["Again", "Extend", "Upscale", "Share", "Delete"]),
+        ({"image": values.stored()}, ["Again", "Vary", "Extend", "Upscale", "Share", "Delete"]),
+    ],
+)
+async def test_clip_card_offers_what_can_be_made_of_the_clip(changes: dict[str, Any], buttons: list[str]) -> None:
+    """What goes on from another clip has no noise to vary, and nothing is upscaled twice."""
+    job = values.generation(**({"geometry": Geometry(width=64, height=64, num_frames=9, fps=8)} | changes))
+    assert labels(result_cards.result(values.view(values.finished(job)), Shown(video="a.mp4"))) == buttons
+
+
+async def test_cards_of_a_storyboard_list_its_scenes_and_the_length_of_the_film() -> None:
+    """Everybody sees what is filmed, and the card says how long the film is, not a scene."""
+    scenes = tuple(Scene(prompt=f"zoko in scene {number} <@1>") for number in range(3))
+    job = values.generation(storyboard=Storyboard(scenes=scenes))
+    waiting = words(job_cards.status(values.view(values.record(job))))
+    assert "Filming a storyboard" in waiting
+    assert "> 3. zoko in scene 2" in waiting
+    finished = values.view(values.finished(job, result=values.clip_result(num_frames=27)))
+    assert "**3.4 s** at 8 fps" in words(result_cards.result(finished, Shown(video="a.mp4")))
+
+
+async def test_cards_warn_when_two_characters_meet() -> None:
+    """On the receipt, before anything is rendered, and on the card everybody sees; one character is no news."""
+    two = values.generation(adapters=(values.use("zoko"), values.use("mivu")))
+    for card in (job_cards.queued(values.view(values.record(two)), 90), job_cards.status(values.view(values.record(two)))):
+        assert "Two characters in one clip" in words(card)
+    one = values.generation(adapters=(values.use("zoko"),))
+    assert "Two characters" not in words(job_cards.queued(values.view(values.record(one)), 90))
 
 
 async def test_cards_quote_prompts_literally() -> None:
