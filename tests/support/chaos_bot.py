@@ -16,7 +16,7 @@ from typing import Any
 from bot import __main__ as product
 from bot.errors import Refusal, RefusalCode
 from bot.services.app import Services
-from bot.services.jobs import GenerationRequest
+from bot.services.clip_requests import GenerationRequest
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.storage import jobs as jobs_table
 from bot.storage import plans as plans_table
@@ -58,7 +58,7 @@ async def _ask(database: Database, services: Services, wish: dict[str, Any]) -> 
         record = job.view.record
     elif record is None:
         request = GenerationRequest(actor=actor, place=place, interaction_id=wish["interaction"], prompt=wish["words"])
-        record = (await services.jobs.submit_generation(request)).view.record
+        record = (await services.clips.submit(request)).view.record
     if wish["cancel"]:
         await asyncio.sleep(1.0)  # by now it may wait, run or be over
         try:

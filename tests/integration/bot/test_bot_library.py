@@ -205,7 +205,7 @@ async def test_withheld_lora_is_refused_with_its_reason(core: Core, played_worke
     for attempt in (
         core.generate(loras="zoko"),
         core.generate(loras="@pilot"),
-        core.services.jobs.repeat(clip.view.record.job_id, actor(), place(), 5),
+        core.services.clips.again(clip.view.record.job_id, actor(), place(), 5),
         core.services.library.download(lora.lora_id, actor()),
     ):
         assert (await refusal(attempt)).code is RefusalCode.LORA_WITHHELD
