@@ -37,6 +37,7 @@ from bot.storage.blocks import Block
 from bot.storage.datasets import DatasetState
 from bot.storage.jobs import JobRecord
 from engine.contracts.generation import Extension, Upscale, Variation
+from engine.contracts.jobs import GenerateVideo
 from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
 from engine.errors import StoreUnavailableError
@@ -133,8 +134,9 @@ class FakeJobs:
         return self._view(self.put(replace(row, status=JobStatus.CANCELLED, units_charged=0)))
 
     async def delete_result(self, job_id: str, actor: Actor) -> JobRecord:
-        """Mark deleted."""
-        return self.put(replace((await self.get(job_id)).record, deleted=True))
+        """A clip is deleted; of a training only the message goes."""
+        row = (await self.get(job_id)).record
+        return self.put(replace(row, deleted=isinstance(row.job, GenerateVideo)))
 
     async def get(self, job_id: str) -> JobView:
         """One job."""

@@ -78,7 +78,8 @@ async def test_generate_offers_the_shapes_of_the_base(base: str) -> None:
     options = {option["name"]: option for option in payloads(base)["generate"]["options"]}
     assert [choice["value"] for choice in options["aspect"]["choices"]] == list(BASES[base].geometry.aspects)
     assert options["loras"]["autocomplete"] is True
-    assert list(options) == ["prompt", "loras", "negative", "seconds", "aspect", "seed", "image"]
+    sources = ["image", "fit", "guide", "control", "clip", "change", "strength"]
+    assert list(options) == ["prompt", "loras", "negative", "seconds", "aspect", "seed", "quality", *sources, "mute"]
 
 
 @pytest.mark.parametrize("name", NAMES)

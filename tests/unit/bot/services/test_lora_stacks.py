@@ -18,15 +18,15 @@ from engine.contracts.lora import MAX_STACK, MAX_WEIGHT
     [
         ("", []),
         (" , ,", []),
-        ("hero", [("hero", 1.0)]),
-        ("hero:0.9,watercolour", [("hero", 0.9), ("watercolour", 1.0)]),
-        (" Hero : .5 , ink-2 : 2 ", [("hero", 0.5), ("ink-2", 2.0)]),
-        ("hero:0", [("hero", 0.0)]),
+        ("hero", [("hero", 1.0, False)]),
+        ("hero:0.9,watercolour", [("hero", 0.9, True), ("watercolour", 1.0, False)]),
+        (" Hero : .5 , ink-2 : 2 ", [("hero", 0.5, True), ("ink-2", 2.0, True)]),
+        ("hero:0", [("hero", 0.0, True)]),
     ],
 )
-def test_stack_is_read_when_it_is_a_comma_list(text: str, entries: list[tuple[str, float]]) -> None:
-    """Missing weights are 1, spaces and capitals do not matter."""
-    assert parse_stack(text) == [StackEntry(name, weight) for name, weight in entries]
+def test_stack_is_read_when_it_is_a_comma_list(text: str, entries: list[tuple[str, float, bool]]) -> None:
+    """Missing weights are 1 and marked as such, spaces and capitals do not matter."""
+    assert parse_stack(text) == [StackEntry(*entry) for entry in entries]
 
 
 @pytest.mark.parametrize(
