@@ -21,6 +21,7 @@ from bot.client import CallsheetClient
 from bot.clock import build_clock
 from bot.config import BotSettings, SettingsError, load_settings
 from bot.dispatcher import Dispatcher
+from bot.erasures import Erasures
 from bot.event_consumer import EventConsumer
 from bot.metrics import BotMetrics
 from bot.one_machine import run_all_in_one
@@ -175,6 +176,7 @@ async def _serve(
                 "garbage": _collect_garbage(services),
                 "web": web.run(),
                 "outbox": Outbox(client, services, settings).run(),
+                "erasures": Erasures(client, services).run(),
                 "status cards": StatusCards(client, services, settings).run(),
                 "discord": connected(),
             }.items()

@@ -139,6 +139,11 @@ class CallsheetClient(discord.Client):
         """Answer after a failure."""
         await error_handler.handle(interaction, error)
 
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Somebody removed the bot from a server."""
+        await self.desk.services.privacy.forget_guild(guild.id)
+        _log.info("removed from a server; its settings and waiting jobs are gone")
+
     # ---- forms, and what nothing else answers -----------------------------------------------------------------------------------------
 
     async def on_interaction(self, interaction: Interaction) -> None:

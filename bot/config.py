@@ -69,6 +69,9 @@ class BotSettings(BaseSettings):
     max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
     max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
     draft_expires_s: float = Field(default=24 * 3600.0, gt=0, description="A data set nobody started is dropped after this")
+    upload_retention_s: float = Field(
+        default=30 * 24 * 3600.0, ge=0, description="Uploads of a training are deleted this long after it ended"
+    )
     training_steps: int | None = Field(
         default=None, ge=1, le=20_000, description="Steps of every training; default: what the base advises for its kind"
     )

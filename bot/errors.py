@@ -84,6 +84,7 @@ class RefusalCode(StrEnum):
     JOB_UNKNOWN = "job_unknown"  # -
     JOB_OVER = "job_over"  # status
     JOB_NOT_REPEATABLE = "job_not_repeatable"  # only clips can be made again; -
+    BEING_FORGOTTEN = "being_forgotten"  # the person asked for it, and it is not over yet; -
     NOT_SHAREABLE = "not_shareable"  # no clip, or one that was deleted or withheld; -
     NOT_OWNER = "not_owner"  # -
     # surroundings

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -39,6 +40,9 @@ PING_TIMEOUT_S = 0.7
 """Redis that is silent for longer counts as dead while a person waits for an answer."""
 QUICK_S = 1.5
 """Limit of the calls made while a person waits."""
+
+SCAN_BATCH = 500
+_ULID = re.compile(rb"[0-9A-HJKMNP-TV-Z]{26}")
 
 _WITHDRAW = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -176,6 +180,42 @@ class JobQueue:
             async with asyncio.timeout(QUICK_S):
                 await self.redis.set(self.keys.cancel(job_id), b"1", ex=wire.CANCEL_EXPIRES_S)
 
+    async def erase(self, job_ids: Collection[str]) -> None:
+        """Remove every trace of jobs that are over: keys named after them, queue entries, events.
+
+        An append-only file is rewritten where there is one, since it would keep what was deleted.
+        """
+        if not job_ids:
+            return
+        with _translated():
+            await self._erase_keys(frozenset(job_ids))
+            await self._erase_events(frozenset(job_ids))
+            persistence = await self.redis.info("persistence")
+            if persistence.get("aof_enabled"):
+                with contextlib.suppress(ResponseError):  # a rewrite runs already
+                    await self.redis.bgrewriteaof()  # type: ignore[no-untyped-call]  # untyped in redis-py
+
+    async def _erase_keys(self, job_ids: frozenset[str]) -> None:
+        doomed, queues = [], []
+        async for raw in self.redis.scan_iter(count=1000):
+            key = raw.decode(errors="replace")
+            if any(part in job_ids for part in key.split(":")):
+                doomed.append(raw)
+            elif key.startswith(self.keys.queue_prefix):
+                queues.append(raw)
+        for start in range(0, len(doomed), SCAN_BATCH):
+            await self.redis.delete(*doomed[start : start + SCAN_BATCH])
+        for queue in queues:
+            await self.redis.zrem(queue, *job_ids)
+
+    async def _erase_events(self, job_ids: frozenset[str]) -> None:
+        after = "-"
+        while entries := await self.redis.xrange(self.keys.events, min=after, count=SCAN_BATCH):
+            theirs = [entry for entry, fields in entries if _mentions(fields.get(b"event", b""), job_ids)]
+            if theirs:
+                await self.redis.xdel(self.keys.events, *theirs)
+            after = f"({entries[-1][0].decode()}"
+
     async def workers(self) -> list[WorkerStatus]:
         """Workers whose heartbeat is fresh; entries of dead ones are removed on the way."""
         with _translated():
@@ -261,6 +301,10 @@ def _translated() -> Iterator[None]:
         raise QueueUnavailableError(f"Redis refuses the bot: {error}") from error
     except (RedisError, OSError, TimeoutError) as error:
         raise QueueUnavailableError(f"Redis does not answer: {error}") from error
+
+
+def _mentions(event: bytes, job_ids: frozenset[str]) -> bool:
+    return any(found.decode() in job_ids for found in _ULID.findall(event))
 
 
 def _worker(data: bytes) -> WorkerStatus | None:

@@ -71,7 +71,7 @@ class ObjectStore:
             raise InvalidConfigError(f"{url!r} is not a store: leave out everything from the ? or # on.")
         if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
             with _translated(url):
-                return cls(LocalStore(prefix=Path(unquote(parts.path)), mkdir=True), url)
+                return cls(LocalStore(prefix=Path(unquote(parts.path)), mkdir=True, automatic_cleanup=True), url)
         if parts.scheme == "s3" and parts.netloc:
             options = dict(s3_options or {})
             allow_http = options.pop("allow_http", os.environ.get("AWS_ALLOW_HTTP", "")).lower() in ("1", "true")

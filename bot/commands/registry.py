@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands import casts, generate, jobs, loras, quota, train
+from bot.commands import casts, generate, jobs, loras, privacy, quota, train
 from bot.commands.desk import Desk, Interaction
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -38,6 +38,7 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("lora", "download"): loras.download,
     ("lora", "renew"): loras.renew,
     ("version", "use"): loras.use_version,
+    ("me", "forget"): privacy.forget,
 }
 
 FORM_HANDLERS: Mapping[str, Handler] = {
@@ -48,7 +49,7 @@ FORM_HANDLERS: Mapping[str, Handler] = {
 
 def build_commands(desk: Desk) -> list[AnyCommand]:
     """Every slash command, bound to `desk`."""
-    return [module.build(desk) for module in (train, generate, loras, casts, jobs, quota)]
+    return [module.build(desk) for module in (train, generate, loras, casts, jobs, quota, privacy)]
 
 
 def actions(commands: Iterable[AnyCommand]) -> set[str]:

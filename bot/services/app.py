@@ -19,6 +19,7 @@ from bot.services.library import Library
 from bot.services.loras import Loras
 from bot.services.plans import Plans
 from bot.services.posts import Posts
+from bot.services.privacy import Privacy
 from bot.services.quotas import Quotas
 from bot.services.servers import Servers
 from bot.services.shares import Shares
@@ -52,5 +53,6 @@ class Services:
     library: Library
     casts: Casts
     imports: Imports
+    privacy: Privacy
     shares: Shares
     takedowns: Takedowns

@@ -24,6 +24,7 @@ from bot.services.outcomes import Outcomes
 from bot.services.overview import Overview
 from bot.services.plans import Plans
 from bot.services.posts import Posts
+from bot.services.privacy import Privacy
 from bot.services.quotas import Quotas
 from bot.services.servers import Servers
 from bot.services.shares import Shares
@@ -80,6 +81,7 @@ def build_services(
         library=Library(database, store, loras, files, clock),
         casts=Casts(database, loras, clock, settings.base),
         imports=Imports(settings, database, store, files, takedowns, clock),
+        privacy=Privacy(settings, database, store, queue, jobs, files, clock),
         shares=Shares(database, jobs, takedowns, clock, signer.public_url),
         takedowns=takedowns,
     )

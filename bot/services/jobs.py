@@ -30,6 +30,7 @@ from bot.storage import datasets as datasets_table
 from bot.storage import jobs as table
 from bot.storage import ledger
 from bot.storage import loras as loras_table
+from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord, NewJob
 from bot.storage.loras import LoraRecord, LoraState
@@ -158,7 +159,15 @@ class Jobs:
         Raises:
             Refusal: NOT_OWNER, JOB_OVER.
         """
-        record = await self._allowed(job_id, actor)
+        await self._allowed(job_id, actor)
+        return await self.stop(job_id)
+
+    async def stop(self, job_id: str) -> JobView:
+        """`cancel` on nobody's order: a person leaves, a likeness is revoked.
+
+        Raises:
+            Refusal: JOB_OVER.
+        """
         async with self.database.transaction() as tx:
             await table.request_cancel(tx, job_id)
             record = await self._record(job_id, tx)
@@ -223,6 +232,8 @@ class Jobs:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
         if isinstance(job, GenerateVideo):
             await self.loras.refuse_unusable(tx, job.adapters)
+        if await privacy_table.requested(tx, actor.user_id):
+            raise Refusal(RefusalCode.BEING_FORGOTTEN)
         limits = await self.quotas.limits(actor)
         if limits.waiting is not None and (waiting := await table.count_waiting(tx, actor.user_id, actor.guild_id)) >= limits.waiting:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=waiting, limit=limits.waiting, here=True)

@@ -20,6 +20,15 @@ from pathlib import Path
 import aiosqlite
 
 BUSY_TIMEOUT_MS = 5000
+PRAGMAS = (
+    "secure_delete = ON",  # a row that is deleted is gone from the file, not only from sight
+    "journal_mode = WAL",
+    f"busy_timeout = {BUSY_TIMEOUT_MS}",
+    "foreign_keys = ON",
+    "synchronous = NORMAL",
+)
+CHECKPOINT_TRIES = 20
+CHECKPOINT_PAUSE_S = 0.05
 
 
 class DatabaseError(Exception):
@@ -73,6 +82,16 @@ class Database:
                 await asyncio.shield(self._rollback())
                 raise
 
+    async def compact(self) -> None:
+        """Write the file anew and empty the write-ahead log: no page and no log frame keeps what was deleted. Seconds for a large file."""
+        async with self._lock:
+            await self._writer.execute("VACUUM")
+            for _ in range(CHECKPOINT_TRIES):
+                rows = list(await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)"))
+                if not rows[0][0]:  # nobody was reading an older state
+                    return
+                await asyncio.sleep(CHECKPOINT_PAUSE_S)
+
     async def _rollback(self) -> None:
         # the connection's thread works first in, first out: a BEGIN or COMMIT whose waiter was cancelled has run before this does
         with contextlib.suppress(sqlite3.OperationalError):  # nothing open any more
@@ -104,7 +123,14 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
 async def _connect(path: Path) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    for pragma in ("journal_mode = WAL", f"busy_timeout = {BUSY_TIMEOUT_MS}", "foreign_keys = ON", "synchronous = NORMAL"):
+    # a row that is deleted is gone from the file, not only from sight
+    for pragma in (
+        "secure_delete = ON",
+        "journal_mode = WAL",
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "foreign_keys = ON",
+        "synchronous = NORMAL",
+    ):
         await connection.execute(f"PRAGMA {pragma}")
     return connection
 

@@ -127,6 +127,21 @@ async def discard(tx: Connection, dataset_id: str) -> bool:
     return True
 
 
+async def expired(db: Connection, before: float, limit: int = 100) -> list[str]:
+    """Started sets that still have files, although their training ended before a time."""
+    rows = await db.execute_fetchall(
+        """SELECT dataset_id FROM datasets JOIN jobs USING (job_id) WHERE finished_at < ?
+            AND EXISTS (SELECT 1 FROM dataset_items WHERE dataset_items.dataset_id = datasets.dataset_id) LIMIT ?""",
+        (before, limit),
+    )
+    return [row["dataset_id"] for row in rows]
+
+
+async def forget_items(tx: Connection, dataset_id: str) -> None:
+    """Forget the files of a set; the set stays."""
+    await tx.execute("DELETE FROM dataset_items WHERE dataset_id = ?", (dataset_id,))
+
+
 async def unreferenced(db: Connection, uploads: Sequence[StoredObject]) -> list[str]:
     """Keys of those uploads that no item and no job refers to."""
     free = []

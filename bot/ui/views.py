@@ -123,7 +123,14 @@ class ShelfButton(OwnedButton, template=rf"shelf:(?P<verb>page|back|next):(?P<su
     updates = frozenset({"page", "back", "next"})
 
 
-BUTTONS: tuple[type[OwnedButton], ...] = (JobButton, DatasetButton, LoraButton, VersionButton, ShelfButton)
+class PersonButton(OwnedButton, template=r"me:(?P<verb>forget):(?P<subject>now)"):
+    """Acts on whoever presses it."""
+
+    target = "me"
+    updates = frozenset({"forget"})
+
+
+BUTTONS: tuple[type[OwnedButton], ...] = (JobButton, DatasetButton, LoraButton, VersionButton, ShelfButton, PersonButton)
 """Registered once, in `setup_hook`."""
 
 
@@ -226,6 +233,11 @@ def erase_button(lora_id: str, name: str) -> LoraButton:
 def use_version_button(lora_id: str, version: int) -> VersionButton:
     """Use this version from now on."""
     return VersionButton("use", f"{lora_id}.{version}", f"Use version {version}")
+
+
+def forget_button() -> PersonButton:
+    """Forget whoever presses it."""
+    return PersonButton("forget", "now", "Forget me", discord.ButtonStyle.danger)
 
 
 def page_button(verb: str, subject: str, label: str, *, disabled: bool) -> ShelfButton:

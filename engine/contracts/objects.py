@@ -53,3 +53,8 @@ def job_of(key: str) -> str | None:
     """The job that wrote, or reads, the object under a key of its own; None for what belongs to a person."""
     match = _OF_JOB.match(key)
     return match and (match[1] or match[2])
+
+
+def export_folder(name: str) -> str:
+    """Exports of one person; `name` tells nobody whose."""
+    return f"exports/{name}"

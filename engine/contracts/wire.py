@@ -40,6 +40,11 @@ class Keys:
             name += f":{pool}"
         return name if version == 1 else f"{name}:v{version}"
 
+    @property
+    def queue_prefix(self) -> str:
+        """What the name of every queue begins with."""
+        return f"{self.prefix}:queue:"
+
     def queues(self, base: str, lane: Lane, pools: Sequence[str], version: int = CONTRACT_VERSION) -> list[str]:
         """What a worker looks at, in order of preference: its pools as given, jobs for newer workers first."""
         return [self.queue(base, lane, pool, number) for pool in pools for number in range(version, 0, -1)]

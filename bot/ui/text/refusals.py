@@ -347,6 +347,7 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.JOB_UNKNOWN: lambda _: "This job is not known any more; start a new one with `/generate` or `/train`.",
     RefusalCode.JOB_OVER: _job_over,
     RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",
+    RefusalCode.BEING_FORGOTTEN: lambda _: "You asked me to forget you and I am still at it; try again in a few minutes.",
     RefusalCode.NOT_SHAREABLE: lambda _: "Only clips that are still there can be shared; make one with `/generate`.",
     RefusalCode.NOT_OWNER: lambda _: "This belongs to somebody else; make your own with `/generate` or `/train`.",
     RefusalCode.NOT_IN_GUILD: lambda _: "This works in a server only; use it in a channel there.",

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from bot.config import BotSettings
 from bot.services.casts import Cast
 from bot.services.datasets import PlanWarning
 from bot.services.imports import Imported
 from bot.services.library import Filters, Scope
 from bot.services.quotas import QuotaStatus
 from bot.storage.loras import LoraState, Withheld
-from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, result_cards
+from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, privacy_cards, result_cards
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
 from bot.ui.views import BUTTONS
@@ -105,6 +106,9 @@ CARDS: dict[str, Callable[[], Card]] = {
     "download": lambda: library_cards.download(values.lora(), "https://e.org/" + "x" * 490, values.NOW, "Apache-2.0"),
     "imported": lambda: library_cards.imported(Imported(values.lora(), values.lora_facts())),
     "shared": lambda: job_cards.shared(values.JOB_ID, "https://e.org/s/" + "x" * 22),
+    "privacy": lambda: privacy_cards.about(BotSettings()),
+    "export": lambda: privacy_cards.export("https://e.org/" + "x" * 490, 10**9, values.NOW),
+    "forget me?": lambda: privacy_cards.confirm_delete(),
     "casts": lambda: library_cards.casts([Cast("pilot", True, ((values.lora(), 0.9),)), Cast("others", False, ())]),
     "no casts": lambda: library_cards.casts([]),
     "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),

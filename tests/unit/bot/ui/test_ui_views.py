@@ -16,7 +16,11 @@ from engine.contracts.lora import LoraKind
 from tests.support import discord_values as values
 
 VERBS = sorted(BUTTON_HANDLERS)
-SUBJECTS = {"version": f"{values.JOB_ID}.12", "shelf": shelf_ids.encode(99_999, Filters(Scope.MINE, LoraKind.STYLE, 2**63, "ö" * 40))}
+SUBJECTS = {
+    "me": "now",
+    "version": f"{values.JOB_ID}.12",
+    "shelf": shelf_ids.encode(99_999, Filters(Scope.MINE, LoraKind.STYLE, 2**63, "ö" * 40)),
+}
 """Targets whose subject is no ULID."""
 
 

@@ -1,0 +1,23 @@
+"""Cards of `/privacy`."""
+
+from __future__ import annotations
+
+from bot.config import BotSettings
+from bot.ui import views
+from bot.ui.cards import INFO_COLOUR, WAITING_COLOUR, Card
+from bot.ui.text import privacy as words
+
+
+def about(settings: BotSettings) -> Card:
+    """What is kept, how long, who sees it."""
+    return Card(INFO_COLOUR).say(*words.about(settings.upload_retention_s, settings.draft_expires_s)).sealed()
+
+
+def export(link: str, size: int, expires_at: float) -> Card:
+    """The link to the zip."""
+    return Card(INFO_COLOUR).say(*words.export_ready(size, expires_at)).buttons(views.link_button(link, "Download")).sealed()
+
+
+def confirm_delete() -> Card:
+    """Asked before somebody is forgotten."""
+    return Card(WAITING_COLOUR).say(*words.CONFIRM).buttons(views.forget_button()).sealed()
