@@ -12,9 +12,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from engine.contracts.controls import Control
+from engine.contracts.controls import Control, ControlKind
+from engine.contracts.generation import Fit, GenerationMode, Quality, Storyboard, Variation, mode_of, require_one_source
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import MAX_SEED, TrainLora
+from engine.contracts.jobs import MAX_SEED, GenerateVideo, TrainLora
 from engine.contracts.lora import LoraKind, LoraName, Trigger
 from engine.contracts.model import Contract
 
@@ -106,8 +107,39 @@ class TrainConfig(Contract):
         )
 
 
+class GuideVideo(Contract):
+    """A local guiding video; see `engine.contracts.generation.Guide`."""
+
+    path: Path
+    control: ControlKind | None = None
+    strength: float = Field(default=1.0, gt=0, le=1)
+
+
+class RestyledVideo(Contract):
+    """A local clip to make again; see `engine.contracts.generation.Restyle`."""
+
+    path: Path
+    strength: float = Field(default=0.6, gt=0, le=1)
+
+
+class ExtendedVideo(Contract):
+    """A local clip to go on from; see `engine.contracts.generation.Extension`."""
+
+    path: Path
+    last_frames: int | None = Field(default=None, ge=1)
+
+
+class UpscaledVideo(Contract):
+    """Two stages; `path` None: the first one is denoised too. See `engine.contracts.generation.Upscale`."""
+
+    path: Path | None = None
+
+
 class SampleConfig(Contract):
-    """One clip to denoise. `prompt` is what a person typed; triggers of the stack are added when it is rendered."""
+    """One clip, or one film of scenes, to denoise. `prompt` is what a person typed; triggers of the stack are added when it is rendered.
+
+    The optional sources mean what they do in `GenerateVideo`, with files in place of stored objects, and exclude each other alike.
+    """
 
     prompt: str = Field(min_length=1, max_length=2000)
     negative_prompt: str = Field(default="", max_length=2000)
@@ -116,4 +148,42 @@ class SampleConfig(Contract):
     num_inference_steps: int | None = Field(default=None, ge=2, le=200)
     guidance_scale: float | None = Field(default=None, ge=0, le=30)
     image: Path | None = None
-    """First frame for image-to-video."""
+    guide: GuideVideo | None = None
+    restyle: RestyledVideo | None = None
+    extend: ExtendedVideo | None = None
+    upscale: UpscaledVideo | None = None
+    storyboard: Storyboard | None = None
+    vary: Variation | None = None
+    quality: Quality = Quality.BEST
+    fit: Fit = Fit.CROP
+    mute: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        require_one_source(vars(self), self.geometry)
+        return self
+
+    @property
+    def mode(self) -> GenerationMode:
+        """What the clip is made from."""
+        return mode_of(vars(self))
+
+    @classmethod
+    def from_job(cls, job: GenerateVideo, *, image: Path | None = None, guide: Path | None = None, clip: Path | None = None) -> Self:
+        """The config a `GenerateVideo` job asks for, with the local files of its picture, its guiding video and its source clip."""
+        return cls(
+            prompt=job.prompt,
+            negative_prompt=job.negative_prompt,
+            geometry=job.geometry,
+            seed=job.seed,
+            image=image,
+            guide=GuideVideo(path=guide, control=job.guide.control, strength=job.guide.strength) if job.guide and guide else None,
+            restyle=RestyledVideo(path=clip, strength=job.restyle.strength) if job.restyle and clip else None,
+            extend=ExtendedVideo(path=clip, last_frames=job.extend.last_frames) if job.extend and clip else None,
+            upscale=UpscaledVideo(path=clip) if job.upscale else None,
+            storyboard=job.storyboard,
+            vary=job.vary,
+            quality=job.quality,
+            fit=job.fit,
+            mute=job.mute,
+        )

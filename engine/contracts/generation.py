@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
 from engine.contracts.controls import ControlKind
+from engine.contracts.geometry import Geometry
 from engine.contracts.model import Contract, StoredObject
 
 MAX_SEED = 2**32 - 1
@@ -103,3 +106,33 @@ class Storyboard(Contract):
 
     scenes: tuple[Scene, ...] = Field(min_length=MIN_SCENES, max_length=MAX_SCENES)
     rerolls: int = Field(default=4, ge=0, le=16)
+
+
+_MODES: Final = {
+    "storyboard": GenerationMode.STORYBOARD,
+    "upscale": GenerationMode.UPSCALE,
+    "extend": GenerationMode.EXTEND,
+    "restyle": GenerationMode.VIDEO,
+    "guide": GenerationMode.CONTROL,
+    "image": GenerationMode.IMAGE,
+}
+
+
+def mode_of(fields: Mapping[str, object]) -> GenerationMode:
+    """What a clip is made from, by the fields of its job, or of the engine's config of it."""
+    return next((mode for source, mode in _MODES.items() if fields[source] is not None), GenerationMode.TEXT)
+
+
+def require_one_source(fields: Mapping[str, object], geometry: Geometry) -> None:
+    """Refuse sources that do not go together: a job says one thing.
+
+    Raises:
+        ValueError: it says two, or an upscaled clip's sides cannot be halved.
+    """
+    alone = {name for name in ("restyle", "extend", "upscale", "storyboard") if fields[name] is not None}
+    beside = {name for name in ("image", "guide", "vary") if fields[name] is not None}
+    beside -= {"vary"} if alone == {"restyle"} else set()
+    if len(alone) > 1 or (alone and beside):
+        raise ValueError(f"{' and '.join(sorted(alone | beside))} do not go together")
+    if "upscale" in alone and (geometry.width % UPSCALE_FACTOR or geometry.height % UPSCALE_FACTOR):
+        raise ValueError(f"an upscaled clip has sides that {UPSCALE_FACTOR} divides")

@@ -9,7 +9,6 @@ from pydantic import Field, TypeAdapter, model_validator
 from engine.contracts.controls import Control
 from engine.contracts.generation import (
     MAX_SEED,
-    UPSCALE_FACTOR,
     Extension,
     Fit,
     GenerationMode,
@@ -19,6 +18,8 @@ from engine.contracts.generation import (
     Storyboard,
     Upscale,
     Variation,
+    mode_of,
+    require_one_source,
 )
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import MAX_STACK, AdapterUse, LoraKind, LoraName, Trigger
@@ -91,22 +92,13 @@ class GenerateVideo(Contract):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        alone = {name for name in ("restyle", "extend", "upscale", "storyboard") if getattr(self, name) is not None}
-        beside = {name for name in ("image", "guide", "vary") if getattr(self, name) is not None}
-        beside -= {"vary"} if alone == {"restyle"} else set()
-        if len(alone) > 1 or (alone and beside):
-            raise ValueError(f"{' and '.join(sorted(alone | beside))} do not go together")
-        if self.upscale is not None and (self.geometry.width % UPSCALE_FACTOR or self.geometry.height % UPSCALE_FACTOR):
-            raise ValueError(f"an upscaled clip has sides that {UPSCALE_FACTOR} divides")
+        require_one_source(vars(self), self.geometry)
         return self
 
     @property
     def mode(self) -> GenerationMode:
         """What the clip is made from."""
-        for source, mode in _MODES.items():
-            if getattr(self, source) is not None:
-                return mode
-        return GenerationMode.TEXT
+        return mode_of(vars(self))
 
     @property
     def source_clip(self) -> StoredObject | None:
@@ -116,15 +108,6 @@ class GenerateVideo(Contract):
                 return source.video
         return None
 
-
-_MODES = {
-    "storyboard": GenerationMode.STORYBOARD,
-    "upscale": GenerationMode.UPSCALE,
-    "extend": GenerationMode.EXTEND,
-    "restyle": GenerationMode.VIDEO,
-    "guide": GenerationMode.CONTROL,
-    "image": GenerationMode.IMAGE,
-}
 
 Job = Annotated[TrainLora | GenerateVideo, Field(discriminator="kind")]
 
