@@ -126,7 +126,7 @@ def generate(options: argparse.Namespace, console: Console) -> Result:
     )
     stack = [parse_lora(text) for text in options.lora]
     for path, _ in stack:
-        read_header(path).require_base(base.name)
+        read_header(path).require_base(base.profile.lora_base)
     if options.image is not None and not options.image.is_file():
         raise InvalidMediaError(f"There is no picture at {options.image}.")
     resident = _loaded(base, options.device, console)
@@ -167,7 +167,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> Result:
     base = get_base(options.base)
     stack = [parse_lora(text) for text in options.lora]
     for path, _ in stack:
-        read_header(path).require_base(base.name)
+        read_header(path).require_base(base.profile.lora_base)
     resident = _loaded(base, options.device, console)
     from engine.tiny.evaluation import report
 

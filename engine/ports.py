@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.contracts.events import Phase
 
@@ -35,6 +39,13 @@ class MetricLogger(Protocol):
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Record `metrics` of step `step`."""
+
+
+class IdentityJudge(Protocol):
+    """Compares the subject of clips of one storyboard."""
+
+    def likeness(self, clips: Sequence[NDArray[np.uint8]]) -> list[float]:
+        """For every clip [F, H, W, 3] how much its subject is that of the other clips, 0..1."""
 
 
 class NullSink:

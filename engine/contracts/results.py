@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.contracts.generation import GenerationMode, Quality
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraManifest
-from engine.contracts.model import Contract, Sha256, StoredObject
+from engine.contracts.model import Contract, StoredObject
 
 
 class LoraTrained(Contract):
@@ -24,29 +23,6 @@ class LoraTrained(Contract):
     loss_curve: StoredObject | None  # PNG
     steps: int
     seconds: float
-
-
-class AdapterApplied(Contract):
-    """A LoRA as it counted in a render."""
-
-    name: str
-    sha256: Sha256
-    weight: float
-    second_stage_weight: float | None = None
-
-
-class RenderParameters(Contract):
-    """Everything that decides the frames beside the inputs' bytes: what goes into a posted file's metadata."""
-
-    mode: GenerationMode
-    base: str
-    base_revision: str
-    prompt: str  # with the triggers, as it was denoised; of a storyboard, its title
-    negative_prompt: str
-    quality: Quality
-    num_inference_steps: int
-    guidance_scale: float
-    adapters: tuple[AdapterApplied, ...] = ()
 
 
 class SceneRendered(Contract):
@@ -71,7 +47,6 @@ class VideoRendered(Contract):
     seconds: float  # wall time of the job on the worker
     num_frames: int | None = None  # of the file, where it is not `geometry.num_frames`: an extended film, a storyboard
     has_audio: bool = False
-    parameters: RenderParameters | None = None  # None: a result of an earlier release
     scenes: tuple[SceneRendered, ...] = ()
     join_psnr: float | None = None  # dB; of an extension: the source's last frame against the same frame of the continuation
 

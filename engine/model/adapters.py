@@ -6,29 +6,35 @@ scaling, `requires_grad` and all, so that a training never notices the renders b
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors
-import safetensors.torch
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 
-from engine.contracts.bases import BaseProfile
-from engine.contracts.lora import MAX_STACK, LoraKind, LoraManifest
-from engine.contracts.lora_facts import LoraProblem
-from engine.errors import AdapterIncompatibleError, AdapterInvalidError, AdapterMissingError, InvalidConfigError
-from engine.lora_file import PREFIX, read_header
+from engine.contracts.lora import MAX_STACK, LoraKind
+from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
 from engine.model.loader import ResidentBase
+from engine.model.lora_weights import LoraWeights, delta_norm, file_sha256, read_lora, save_lora
+
+__all__ = [
+    "AdapterStack",
+    "LoadedUse",
+    "LoraWeights",
+    "TrainableAdapter",
+    "delta_norm",
+    "file_sha256",
+    "read_lora",
+    "save_lora",
+]
 
 MAX_LOADED: Final = 2 * MAX_STACK
 """LoRA files kept on the device for the next render; the least recently used one goes first."""
@@ -46,81 +52,11 @@ class LoadedUse:
     weight: float
     trigger: str | None
     kind: LoraKind
+    second_stage_weight: float | None = None  # where two stages run; None: `weight` in both
 
-
-@dataclass(frozen=True)
-class LoraWeights:
-    """The weights of one file: module -> (A [rank, in], B [out, rank]), alpha folded into B, on the CPU."""
-
-    path: Path
-    sha256: str
-    rank: int
-    manifest: LoraManifest | None
-    modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-
-    def delta_norms(self) -> dict[str, float]:
-        """Frobenius norm of each module's weight change B @ A, without forming it."""
-        return {module: delta_norm(down, up) for module, (down, up) in self.modules.items()}
-
-
-def read_lora(path: Path, profile: BaseProfile) -> LoraWeights:
-    """Read the LoRA at `path` for the base of `profile`; the header is checked before a weight is read.
-
-    Raises:
-        AdapterMissingError, AdapterInvalidError: see `engine.lora_file.read_header`; also weights that are not finite.
-        AdapterIncompatibleError: its manifest names another base.
-    """
-    header = read_header(path)
-    header.require_base(profile.name)
-    try:
-        tensors = safetensors.torch.load_file(path)
-        sha256 = file_sha256(path)
-    except FileNotFoundError as error:
-        raise AdapterMissingError(f"There is no LoRA file {path.name}.") from error
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise AdapterInvalidError(f"{path.name} is damaged.") from error
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    for key, (module, part) in header.keys.items():
-        parts.setdefault(module, {})[part] = tensors[key]
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise AdapterInvalidError(f"{path.name} holds weights that are not numbers.", LoraProblem.NOT_FINITE)
-    common = header.common_scale
-    modules = {module: (pair["lora_A"], _folded(pair, common)) for module, pair in parts.items()}
-    return LoraWeights(path, sha256, header.rank, header.manifest, modules)
-
-
-def save_lora(path: Path, modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]], manifest: LoraManifest, dtype: torch.dtype) -> None:
-    """Write one safetensors file with alpha equal to rank, so that it needs no alpha keys and loads in every tool.
-
-    The file appears under its name only when it is complete.
-    """
-    tensors = {}
-    for module, (down, up) in modules.items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = down.detach().to("cpu", dtype).contiguous()
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = up.detach().to("cpu", dtype).contiguous()
-    partial = path.with_name(path.name + ".partial")
-    safetensors.torch.save_file(tensors, partial, metadata=manifest.to_metadata())
-    partial.chmod(0o644)
-    partial.replace(path)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def delta_norm(down: torch.Tensor, up: torch.Tensor) -> float:
-    """Frobenius norm of `up @ down` from the two rank-sized Gram matrices: ||BA||^2 = tr((B^T B)(A A^T))."""
-    a, b = down.detach().double(), up.detach().double()
-    return math.sqrt(max(0.0, float(((b.T @ b) * (a @ a.T)).sum())))
-
-
-def _folded(pair: Mapping[str, torch.Tensor], common: float) -> torch.Tensor:
-    """B times alpha / rank; the scale is 1 unless another tool stored an alpha."""
-    alpha = pair.get("alpha")
-    scale = common if alpha is None else float(alpha.flatten()[0]) / pair["lora_A"].shape[0]
-    return pair["lora_B"] if scale == 1.0 else pair["lora_B"] * scale
+    def in_second_stage(self) -> LoadedUse:
+        """The same LoRA as it counts in the second stage."""
+        return self if self.second_stage_weight is None else replace(self, weight=self.second_stage_weight)
 
 
 class TrainableAdapter:
@@ -198,8 +134,8 @@ class AdapterStack:
         self._loaded: OrderedDict[str, str] = resident.loaded_adapters  # sha256 -> adapter name, least recently used first
 
     @contextmanager
-    def applied(self, uses: Sequence[LoadedUse]) -> Iterator[None]:
-        """Activate exactly `uses` with their weights; on exit put back what was active before, bit for bit.
+    def applied(self, uses: Sequence[LoadedUse], own: Sequence[LoadedUse] = ()) -> Iterator[None]:
+        """Activate exactly `uses` with their weights, and the base's `own`; on exit put back what was active before, bit for bit.
 
         Raises:
             AdapterMissingError, AdapterInvalidError, AdapterIncompatibleError: a file cannot be used on this base.
@@ -212,7 +148,7 @@ class AdapterStack:
                 raise InvalidConfigError(f"The weight of {use.name} must be a number, not {use.weight}.")
         with _as_found(self._transformer):
             weights: dict[str, float] = {}
-            for use in uses:
+            for use in (*uses, *own):
                 adapter = self._load(use)
                 if adapter in weights:
                     raise InvalidConfigError(f"{use.name} is in the stack twice; name each LoRA once.")
@@ -232,11 +168,12 @@ class AdapterStack:
         """Name of the adapter that holds the file's weights, loading it when it is not there yet."""
         if not use.path.is_file():
             raise AdapterMissingError(f"The file of {use.name} is gone; train or upload it again.")
-        sha256 = file_sha256(use.path)
+        shelf, profile = self._resident.shelf, self._resident.base.profile
+        sha256 = shelf.sha256(use.path)
         if sha256 in self._loaded:
             self._loaded.move_to_end(sha256)
             return self._loaded[sha256]
-        lora = read_lora(use.path, self._resident.base.profile)
+        lora = shelf.get(use.path, profile)
         self._require_match(lora, use.name)
         adapter = f"file-{sha256[:24]}"
         state = {}

@@ -6,21 +6,41 @@ Shapes: B batch, C latent channels, f/h/w latent frames, height, width, N = f*h*
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import inspect
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    LTX2ConditionPipeline,
+    LTX2InContextPipeline,
+    LTX2LatentUpsamplerModel,
+    LTX2Pipeline,
+)
+from diffusers.pipelines.ltx2.pipeline_ltx2 import calculate_shift
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
+from huggingface_hub import hf_hub_download
 from numpy.typing import NDArray
+from PIL import Image
 
+from engine.contracts.geometry import Geometry
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
+from engine.model.lora_weights import LoraShelf
+
+PipelineKind = Literal["text", "frames", "reference"]
+"""From words alone; with given frames at the start; with reference tokens, and frames if wanted."""
+
+_PIPELINES: Final[Mapping[PipelineKind, Any]] = {"text": LTX2Pipeline, "frames": LTX2ConditionPipeline, "reference": LTX2InContextPipeline}
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FINGERPRINT_BYTES: Final = 1 << 20
@@ -58,19 +78,95 @@ class ResidentBase:
     loaded_adapters: OrderedDict[str, str] = field(default_factory=OrderedDict)
     """LoRA files on the device, sha256 -> adapter name; kept by `engine.model.adapters` for the next render."""
 
+    shelf: LoraShelf = field(default_factory=LoraShelf)
+    """LoRA files in host memory, read, checked and converted."""
+
     prompt_states: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=OrderedDict)
     """Text encoder states and mask by text, on the CPU, least recently used first; kept by `engine.sample.generate`."""
+
+    pipelines: dict[tuple[PipelineKind, bool], Any] = field(default_factory=dict)
+    """Kept by `pipeline_for`."""
+
+    extras: dict[str, Any] = field(default_factory=dict)
+    """Models that few jobs need, loaded once; kept by `upsampler`."""
 
     @property
     def transformer(self) -> Any:
         """The denoiser; adapters hang on its linear layers."""
         return self.pipeline.transformer
 
-    def image_pipeline(self) -> Any:
-        """The image-to-video pipeline over the same components; nothing is loaded twice."""
-        pipeline: Any = LTX2ImageToVideoPipeline(**self.pipeline.components)  # type: ignore[no-untyped-call]
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+    def pipeline_for(self, kind: PipelineKind, *, fixed_sigmas: bool = False) -> Any:
+        """A pipeline over the same components; nothing is loaded twice.
+
+        With `fixed_sigmas` the noise levels it is called with are taken as they are: distilled weights and second stages were
+        trained at certain levels, which the base's own scheduler would shift by the number of tokens.
+        """
+        key = (kind, fixed_sigmas)
+        if key not in self.pipelines:
+            components = dict(self.pipeline.components)
+            if fixed_sigmas:
+                components["scheduler"] = FlowMatchEulerDiscreteScheduler.from_config(  # type: ignore[no-untyped-call]
+                    self.pipeline.scheduler.config, use_dynamic_shifting=False, shift_terminal=None
+                )
+            accepted = inspect.signature(_PIPELINES[kind].__init__).parameters
+            pipeline: Any = _PIPELINES[kind](**{name: part for name, part in components.items() if name in accepted})
+            pipeline.set_progress_bar_config(disable=True)
+            self.pipelines[key] = pipeline
+        return self.pipelines[key]
+
+    def upsampler(self) -> Any:
+        """The spatial latent upsampler of the base, loaded when it is first asked for.
+
+        Raises:
+            BaseUnavailableError: the base has none, or it is not here.
+        """
+        if "upsampler" not in self.extras:
+            source = self.base.upsampler
+            if source is None:
+                raise BaseUnavailableError(f"{self.base.name} has no upscaler: render at the size you want.")
+            try:
+                model: Any = LTX2LatentUpsamplerModel.from_pretrained(
+                    source.path, subfolder=source.subfolder, torch_dtype=self.dtype, use_safetensors=True
+                )
+            except (OSError, ValueError, KeyError) as error:
+                raise BaseUnavailableError(f"The upscaler of {self.base.name} at {source.path} cannot be loaded: {error}") from error
+            self.extras["upsampler"] = model.to(self.device).requires_grad_(False).eval()
+        return self.extras["upsampler"]
+
+    def distilled_lora(self) -> Path:
+        """The file of the LoRA that distils this base.
+
+        Raises:
+            BaseUnavailableError: the base has none, or it is not here and cannot be fetched.
+        """
+        source = self.base.distilled
+        if source is None or source.filename is None:
+            raise BaseUnavailableError(f"{self.base.name} has no distilled LoRA: use quality best.")
+        try:
+            return Path(hf_hub_download(str(source.path), source.filename))
+        except (OSError, ValueError) as error:
+            raise BaseUnavailableError(f"The distilled LoRA of {self.base.name} is not here: use quality best.") from error
+
+    def latent_shape(self, geometry: Geometry) -> tuple[int, int, int, int, int]:
+        """Shape [1, C, f, h, w] of a clip's latents."""
+        frames = (geometry.num_frames - 1) // self.pipeline.vae_temporal_compression_ratio + 1
+        ratio = self.pipeline.vae_spatial_compression_ratio
+        return 1, self.transformer.config.in_channels, frames, geometry.height // ratio, geometry.width // ratio
+
+    def audio_shape(self, geometry: Geometry) -> tuple[int, int, int]:
+        """Shape [1, L, D] of the packed audio latents beside a clip."""
+        vae, pipeline = self.pipeline.audio_vae.config, self.pipeline
+        per_second = vae.sample_rate / vae.mel_hop_length / float(pipeline.audio_vae_temporal_compression_ratio)
+        bins = vae.mel_bins // pipeline.audio_vae_mel_compression_ratio
+        return 1, round(geometry.num_frames / geometry.fps * per_second), vae.latent_channels * bins
+
+    def noise_levels(self, sigmas: Sequence[float], tokens: int, *, fixed_sigmas: bool) -> list[float]:
+        """The levels, 0..1 and the final 0 included, that a pipeline called with `sigmas` goes through for that many tokens."""
+        scheduler = copy.deepcopy(self.pipeline_for("text", fixed_sigmas=fixed_sigmas).scheduler)
+        config = scheduler.config
+        shift = calculate_shift(tokens, config.base_image_seq_len, config.max_image_seq_len, config.base_shift, config.max_shift)
+        scheduler.set_timesteps(sigmas=list(sigmas), device="cpu", mu=shift)
+        return [float(sigma) for sigma in scheduler.sigmas]
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
@@ -84,15 +180,59 @@ class ResidentBase:
         video, audio, mask = self.pipeline.connectors(embeds, mask, padding_side=self.pipeline.tokenizer.padding_side)
         return TextFeatures(video, audio, mask)
 
+    def denormalised(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [B, C, f, h, w] as the VAE decodes them, of normalised ones."""
+        vae = self.pipeline.vae
+        mean, std = (t.to(latents.device, latents.dtype).view(1, -1, 1, 1, 1) for t in (vae.latents_mean, vae.latents_std))
+        raw: torch.Tensor = latents * std / vae.config.scaling_factor + mean
+        return raw
+
+    def normalised(self, raw: torch.Tensor) -> torch.Tensor:
+        """The inverse of `denormalised`."""
+        vae = self.pipeline.vae
+        mean, std = (t.to(raw.device, raw.dtype).view(1, -1, 1, 1, 1) for t in (vae.latents_mean, vae.latents_std))
+        latents: torch.Tensor = (raw - mean) * vae.config.scaling_factor / std
+        return latents
+
+    def unpacked_audio(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Audio latents [1, C, L, M] as the pipelines take and return them, of normalised packed ones [1, L, D]."""
+        vae, pipeline = self.pipeline.audio_vae, self.pipeline
+        raw = pipeline._denormalize_audio_latents(tokens, vae.latents_mean, vae.latents_std)  # noqa: SLF001 - diffusers has no public way
+        bins = vae.config.mel_bins // pipeline.audio_vae_mel_compression_ratio
+        audio: torch.Tensor = pipeline._unpack_audio_latents(raw, tokens.shape[1], num_mel_bins=bins)  # noqa: SLF001
+        return audio
+
+    def packed_audio(self, raw: torch.Tensor) -> torch.Tensor:
+        """The inverse of `unpacked_audio`."""
+        vae, pipeline = self.pipeline.audio_vae, self.pipeline
+        packed = pipeline._pack_audio_latents(raw)  # noqa: SLF001 - diffusers has no public way
+        tokens: torch.Tensor = pipeline._normalize_audio_latents(packed, vae.latents_mean, vae.latents_std)  # noqa: SLF001
+        return tokens
+
+    @torch.no_grad()
+    def decode_pixels(self, raw: torch.Tensor) -> torch.Tensor:
+        """Pixels [B, 3, F, H, W], about -1..1, of denormalised latents [B, C, f, h, w]."""
+        vae = self.pipeline.vae
+        pixels: torch.Tensor = vae.decode(raw.to(self.device, vae.dtype), None, return_dict=False)[0]
+        return pixels
+
+    def decode_video(self, raw: torch.Tensor) -> NDArray[np.float32]:
+        """Frames [F, H, W, 3], 0..1, of denormalised latents [1, C, f, h, w]."""
+        frames: NDArray[np.float32] = self.pipeline.video_processor.postprocess_video(self.decode_pixels(raw), output_type="np")[0]
+        return frames
+
+    @torch.no_grad()
+    def decode_audio(self, latents: torch.Tensor) -> tuple[NDArray[np.float32], int]:
+        """Samples [channels, N] and their rate in Hz, of audio latents [1, C, L, M] as a pipeline returns them."""
+        mel = self.pipeline.audio_vae.decode(latents.to(self.device, self.pipeline.audio_vae.dtype), return_dict=False)[0]
+        samples = self.pipeline.vocoder(mel)[0].float().cpu().numpy()
+        return samples, int(self.pipeline.vocoder.config.output_sampling_rate)
+
     @torch.no_grad()
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised latents [B, C, f, h, w], fp32, of `pixels` [B, 3, F, H, W] in -1..1; the mode, never a sample."""
         vae = self.pipeline.vae
-        raw = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode().float()
-        mean = vae.latents_mean.float().to(self.device).view(1, -1, 1, 1, 1)
-        std = vae.latents_std.float().to(self.device).view(1, -1, 1, 1, 1)
-        normalised: torch.Tensor = (raw - mean) * vae.config.scaling_factor / std
-        return normalised
+        return self.normalised(vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode().float())
 
     def video_coords(self, latent_frames: int, latent_height: int, latent_width: int, fps: float) -> torch.Tensor:
         """Bounds [1, 3, N, 2] of every packed token in seconds and pixels, as the pipeline computes them."""
@@ -137,6 +277,19 @@ class ResidentBase:
             return_dict=False,
         )[0]
         return output
+
+
+def given_frames(frames: NDArray[np.uint8], crf: int | None) -> Any:
+    """Condition of the `frames` and `reference` pipelines: the clip starts with `frames` [F, H, W, 3], already at its size.
+
+    `crf` is the H.264 quality that a single frame is put through first, as in training.
+    """
+    return LTX2VideoCondition(frames=frames, index=0, strength=1.0, crf=crf)
+
+
+def reference_frames(frames: NDArray[np.uint8], strength: float) -> Any:
+    """Condition of the `reference` pipeline: clean tokens of `frames` [F, h, w, 3] beside the noisy ones."""
+    return LTX2ReferenceCondition(frames=[Image.fromarray(frame) for frame in frames], strength=strength)
 
 
 def to_pixels(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.contracts.geometry import Geometry
+from engine.contracts.results import SceneRendered
 from engine.data.media import inspect_media, iter_frames
 from engine.errors import InvalidMediaError, ResultTooLargeError
 
@@ -42,7 +43,10 @@ class RenderedClip:
     audio: NDArray[np.float32] | None  # [channels, samples], -1..1
     audio_rate: int  # Hz
     seed: int
-    geometry: Geometry
+    geometry: Geometry  # as denoised; a film of several parts has more frames
+    prompt: str = ""  # with the triggers
+    scenes: tuple[SceneRendered, ...] = ()  # of a storyboard
+    join_psnr: float | None = None  # dB; of an extension, the source's last frame against the same frame made again
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def fit(source: Path, target: Path, *, max_bytes: int, metadata: Mapping[str, st
     if source.stat().st_size <= max_bytes:
         shutil.copyfile(source, target)
         return WrittenVideo(facts.width, facts.height, target.stat().st_size)
-    audio, rate = _read_audio(source)
+    audio, rate = read_audio(source)
     again = _Source(lambda: iter_frames(source), facts.width, facts.height, facts.fps, audio, rate)
     return _write_fitting(again, target, max_bytes, metadata or {})
 
@@ -139,6 +143,41 @@ def poster(frames: Sequence[Frame] | NDArray[np.uint8], path: Path, *, min_side:
         raise InvalidMediaError("The clip has no frames.")
     frame = frames[len(frames) // 2]
     _save_png(_repeat(frame, upscale_factor(frame.shape[1], frame.shape[0], min_side)), path)
+
+
+def strip(frames: NDArray[np.uint8], path: Path) -> None:
+    """Write frames [F, H, W, 3] side by side as one PNG, each about `_TILE_SIDE` pixels."""
+    _save_png(np.concatenate([_tile(frame) for frame in frames], axis=1), path)
+
+
+def read_audio(path: Path, rate: int | None = None) -> tuple[NDArray[np.float32] | None, int]:
+    """The first sound track of a clip as float samples [channels, N] with its rate in Hz, resampled to `rate`; None without one."""
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return None, 0
+        rate = rate or container.streams.audio[0].rate
+        layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
+        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        chunks = [piece.to_ndarray() for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+    return (np.ascontiguousarray(np.concatenate(chunks, axis=1), dtype=np.float32), rate) if chunks else (None, 0)
+
+
+def joined_audio(
+    source: Path, seconds: float, audio: NDArray[np.float32] | None, rate: int, skip_s: float
+) -> tuple[NDArray[np.float32] | None, int]:
+    """Sound of an extended film: the source's for `seconds`, then `audio` from `skip_s` on; silence where one has none."""
+    before, before_rate = read_audio(source, rate or None)
+    rate = rate or before_rate
+    if audio is None and before is None:
+        return None, 0
+    channels = max(len(part) for part in (before, audio) if part is not None)
+    length, skipped = round(seconds * rate), round(skip_s * rate)
+    first = np.zeros((channels, length), dtype=np.float32)
+    if before is not None:
+        count = min(length, before.shape[1])
+        first[:, :count] = before[:, :count]
+    rest = np.zeros((channels, 0), dtype=np.float32) if audio is None else np.broadcast_to(audio, (channels, audio.shape[1]))[:, skipped:]
+    return np.concatenate([first, rest], axis=1), rate
 
 
 def _write_fitting(source: _Source, path: Path, max_bytes: int, metadata: Mapping[str, str]) -> WrittenVideo:
@@ -195,18 +234,6 @@ def _audible(audio: NDArray[np.float32] | None, seconds: float, rate: int) -> ND
         return None
     cut = np.nan_to_num(audio[:2, : math.ceil(seconds * rate)]).clip(-1.0, 1.0)
     return np.ascontiguousarray(cut, dtype=np.float32)
-
-
-def _read_audio(path: Path) -> tuple[NDArray[np.float32] | None, int]:
-    """The first sound track as float samples with its rate, or None."""
-    with av.open(str(path)) as container:
-        if not container.streams.audio:
-            return None, 0
-        rate = container.streams.audio[0].rate
-        layout = "mono" if container.streams.audio[0].channels == 1 else "stereo"
-        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        chunks = [piece.to_ndarray() for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
-    return (np.ascontiguousarray(np.concatenate(chunks, axis=1), dtype=np.float32), rate) if chunks else (None, 0)
 
 
 def _enlarged(frames: NDArray[np.uint8], factor: int) -> Iterator[Frame]:

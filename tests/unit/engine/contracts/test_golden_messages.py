@@ -24,7 +24,6 @@ from engine.contracts.failures import FailureCode
 from engine.contracts.generation import (
     Extension,
     Fit,
-    GenerationMode,
     Guide,
     Quality,
     Restyle,
@@ -36,7 +35,7 @@ from engine.contracts.generation import (
 from engine.contracts.jobs import JOB_ADAPTER, DatasetItem
 from engine.contracts.lora import LoraKind
 from engine.contracts.provenance import ClipParameters
-from engine.contracts.results import AdapterApplied, LoraTrained, RenderParameters, SceneRendered, VideoRendered
+from engine.contracts.results import LoraTrained, SceneRendered, VideoRendered
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
 from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, stored, train_lora
 from tests.support.provenance import parameters
@@ -58,17 +57,6 @@ _STORYBOARD_RENDERED = _RENDERED.model_copy(
     update={
         "num_frames": 18,
         "has_audio": True,
-        "parameters": RenderParameters(
-            mode=GenerationMode.STORYBOARD,
-            base="tiny",
-            base_revision="tiny-1",
-            prompt="zoko's day",
-            negative_prompt="",
-            quality=Quality.BEST,
-            num_inference_steps=16,
-            guidance_scale=3.0,
-            adapters=(AdapterApplied(name="zoko", sha256="ab" * 32, weight=1.0, second_stage_weight=0.5),),
-        ),
         "scenes": (SceneRendered(prompt="zoko wakes", seed=7, identity=0.9, rerolls=1), SceneRendered(prompt="zoko walks", seed=8)),
         "join_psnr": 34.5,
     }
