@@ -17,11 +17,12 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from rich.console import Console
 
-from engine.commands import evaluate, generate, inspect, list_all_bases, train
+from engine.commands import evaluate, inspect, list_all_bases, train
 from engine.config import Schedule
 from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import EngineError, InvalidConfigError, JobCancelledError
+from engine.generate_command import add_generate_options, generate
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -125,25 +126,9 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_generate(commands: Any) -> None:
-    command = _command(commands, "generate", "render a clip with a stack of LoRAs")
+    command = _command(commands, "generate", "render a clip or a film with a stack of LoRAs")
     command.set_defaults(run=generate)
-    command.add_argument("--base", default="tiny", help="base model (default: tiny)")
-    command.add_argument("--prompt", required=True)
-    command.add_argument("--negative", default="", help="what should not be seen")
-    command.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="repeat for a stack")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--seconds", type=float, help="length, rounded to what the base can do")
-    command.add_argument("--aspect", help="shape by name, such as 16:9")
-    command.add_argument("--width", type=int, help="pixels, instead of --aspect")
-    command.add_argument("--height", type=int, help="pixels, instead of --aspect")
-    command.add_argument("--steps", type=int, help="denoising steps (default: the base's)")
-    command.add_argument("--guidance", type=float, help="guidance scale (default: the base's)")
-    command.add_argument("--image", type=Path, help="first frame")
-    command.add_argument("--out", type=Path, required=True, help="the MP4 to write")
-    command.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG)")
-    command.add_argument("--frames", type=Path, metavar="FOLDER", help="also write every frame as denoised, without loss (PNG)")
-    command.add_argument("--max-bytes", type=int, default=100 * 1024 * 1024, help="size limit of the MP4")
-    command.add_argument("--device", default="auto")
+    add_generate_options(command)
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -18,16 +18,15 @@ from rich.console import Console
 from engine.config import SampleConfig, TrainConfig
 from engine.console import InterruptToken, progress_bars
 from engine.contracts.controls import Control, ControlKind
-from engine.contracts.events import Phase
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import DATASET_GUIDANCE, MAX_WEIGHT, LoraKind
 from engine.contracts.media import IngestReport
 from engine.data.ingest import check_uploads, collect_folder
-from engine.errors import DatasetTooSmallError, InvalidConfigError, InvalidMediaError, JobCancelledError
+from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base, list_bases
 from engine.ports import NullMetrics
-from engine.sample.video import contact_sheet, poster, write_mp4
+from engine.sample.video import contact_sheet, write_mp4
 
 if TYPE_CHECKING:
     from engine.model.adapters import LoadedUse
@@ -71,7 +70,7 @@ def train(options: argparse.Namespace, console: Console) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     report = _checked_data(options.data, folder / "items", config, console)
 
-    resident = _loaded(base, options.device, console)
+    resident = loaded(base, options.device, console)
     from engine.train.recipe import LocalItem, build_run
 
     items = [
@@ -107,57 +106,6 @@ def train(options: argparse.Namespace, console: Console) -> Result:
     }
 
 
-def generate(options: argparse.Namespace, console: Console) -> Result:
-    """Render one clip and write it as MP4, on request with a contact sheet and lossless frames.
-
-    Raises:
-        EngineError: A LoRA, the picture or the settings cannot be used, or no encoding fits the limit.
-        JobCancelledError: Ctrl-C.
-    """
-    base = get_base(options.base)
-    config = SampleConfig(
-        prompt=options.prompt,
-        negative_prompt=options.negative,
-        geometry=geometry_of(base, options),
-        seed=options.seed,
-        num_inference_steps=options.steps,
-        guidance_scale=options.guidance,
-        image=options.image,
-    )
-    stack = [parse_lora(text) for text in options.lora]
-    for path, _ in stack:
-        read_header(path).require_base(base.profile.lora_base)
-    if options.image is not None and not options.image.is_file():
-        raise InvalidMediaError(f"There is no picture at {options.image}.")
-    resident = _loaded(base, options.device, console)
-    from engine.sample.generate import generate as render
-
-    started, stop = time.monotonic(), InterruptToken()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bars(console, shown=not options.json) as sink, stop.listening():
-        clip = render(resident, config, [_use(path, weight) for path, weight in stack], sink, stop)
-        sink.progress(Phase.ENCODING, 0, 1)
-        written = write_mp4(clip, options.out, max_bytes=options.max_bytes, min_side=base.profile.posted_min_side)
-        sink.progress(Phase.ENCODING, 1, 1)
-    if options.sheet is not None:
-        contact_sheet(clip.frames, options.sheet)
-    if options.frames is not None:
-        options.frames.mkdir(parents=True, exist_ok=True)
-        for index, frame in enumerate(clip.frames):
-            poster([frame], options.frames / f"{index:04d}.png")
-    return {
-        "video": str(options.out),
-        "width": written.width,
-        "height": written.height,
-        "bytes": written.size,
-        "frames": config.geometry.num_frames,
-        "fps": config.geometry.fps,
-        "seed": config.seed,
-        "seconds": round(time.monotonic() - started, 1),
-        "sheet": str(options.sheet) if options.sheet else None,
-    }
-
-
 def evaluate(options: argparse.Namespace, console: Console) -> Result:
     """Measure a stack beside the bare base and leave a report.
 
@@ -168,11 +116,11 @@ def evaluate(options: argparse.Namespace, console: Console) -> Result:
     stack = [parse_lora(text) for text in options.lora]
     for path, _ in stack:
         read_header(path).require_base(base.profile.lora_base)
-    resident = _loaded(base, options.device, console)
+    resident = loaded(base, options.device, console)
     from engine.tiny.evaluation import report
 
     with progress_bars(console, shown=not options.json) as sink:
-        result: Result = report.run(resident, [_use(path, weight) for path, weight in stack], options.out, sink)
+        result: Result = report.run(resident, [loaded_use(path, weight) for path, weight in stack], options.out, sink)
     return result
 
 
@@ -210,6 +158,7 @@ def list_all_bases(options: argparse.Namespace, console: Console) -> Result:  # 
                 "aspects": " ".join(f"{name}={width}x{height}" for name, (width, height) in base.profile.geometry.aspects.items()),
                 "fps": base.profile.geometry.fps,
                 "max_frames": base.profile.geometry.max_frames,
+                "needs": base.memory,
                 "licence": base.profile.licence,
             }
             for base in list_bases()
@@ -257,25 +206,6 @@ def _control(base: Base, kind: LoraKind, options: argparse.Namespace) -> Control
     return Control(kind=ControlKind(chosen), downscale=options.control_downscale or 1)
 
 
-def geometry_of(base: Base, options: argparse.Namespace) -> Geometry:
-    """The clip's size and length: `--width` and `--height`, or a named shape, and the allowed length nearest to `--seconds`.
-
-    Raises:
-        InvalidConfigError: The shape is unknown, only one side is given, or the length is not a positive number.
-    """
-    rule = base.profile.geometry
-    if (options.width is None) != (options.height is None):
-        raise InvalidConfigError("Give both --width and --height, or --aspect.")
-    aspect = options.aspect or next(iter(rule.aspects))
-    if aspect not in rule.aspects:
-        raise InvalidConfigError(f"{base.name} has no shape {aspect}: choose {' or '.join(rule.aspects)}.")
-    width, height = (options.width, options.height) if options.width is not None else rule.aspects[aspect]
-    if options.seconds is not None and not 0 < options.seconds <= 3600:
-        raise InvalidConfigError(f"--seconds must be a positive number, not {options.seconds}.")
-    frames = rule.default_frames if options.seconds is None else rule.frames_for(options.seconds)
-    return Geometry(width=width, height=height, num_frames=frames, fps=rule.fps)
-
-
 def parse_lora(text: str) -> tuple[Path, float]:
     """`FILE` or `FILE:WEIGHT`; a file whose name has a colon is taken as it is.
 
@@ -312,7 +242,12 @@ def _checked_data(sources: list[Path], folder: Path, config: TrainConfig, consol
     return report
 
 
-def _loaded(base: Base, device: str, console: Console) -> ResidentBase:
+def loaded(base: Base, device: str, console: Console) -> ResidentBase:
+    """The base in memory; torch is imported here.
+
+    Raises:
+        BaseUnavailableError: its weights are not here.
+    """
     with console.status(f"loading {base.name}"):
         from diffusers.utils.logging import disable_progress_bar
         from transformers.utils import logging as transformers_logging
@@ -324,7 +259,7 @@ def _loaded(base: Base, device: str, console: Console) -> ResidentBase:
         return load_base(base, device)
 
 
-def _use(path: Path, weight: float) -> LoadedUse:
+def loaded_use(path: Path, weight: float) -> LoadedUse:
     """A LoRA file as the engine takes it; without a manifest it has no trigger to add."""
     from engine.model.adapters import LoadedUse
 
@@ -342,7 +277,7 @@ def _preview(resident: ResidentBase, lora: Path, config: TrainConfig, folder: Pa
     rule = profile.geometry
     geometry = Geometry(width=config.width, height=config.height, num_frames=rule.default_frames, fps=rule.fps)
     sample = SampleConfig(prompt=config.preview_prompt, geometry=geometry, seed=config.preview_seed)
-    clip = render(resident, sample, [_use(lora, 1.0)], sink)
+    clip = render(resident, sample, [loaded_use(lora, 1.0)], sink)
     write_mp4(clip, folder / "preview.mp4", max_bytes=100 * 1024 * 1024, min_side=profile.posted_min_side)
     contact_sheet(clip.frames, folder / "preview.png")
     return {"preview": str(folder / "preview.mp4"), "preview_sheet": str(folder / "preview.png")}

@@ -119,7 +119,7 @@ class RestyledVideo(Contract):
     """A local clip to make again; see `engine.contracts.generation.Restyle`."""
 
     path: Path
-    strength: float = Field(default=0.6, gt=0, le=1)
+    strength: float = Field(default=0.8, gt=0, le=1)
 
 
 class ExtendedVideo(Contract):

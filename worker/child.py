@@ -23,6 +23,7 @@ from engine.config import SampleConfig, TrainConfig
 from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.lora import AdapterUse
 from engine.contracts.provenance import AdapterTrace, ClipParameters, InputTrace
 from engine.errors import EngineError, JobCancelledError
 from engine.model.adapters import LoadedUse, file_sha256
@@ -31,7 +32,7 @@ from engine.model.loader import ResidentBase, load_base
 from engine.model.memory import device_memory
 from engine.ports import NullMetrics
 from engine.sample.credentials import Credentials, load_credentials
-from engine.sample.generate import RenderedClip, generate
+from engine.sample.generate import RenderedClip, generate, total_steps
 from engine.sample.provenance import sign, write_signed
 from engine.sample.video import contact_sheet
 from engine.train.recipe import LocalItem, build_run
@@ -277,7 +278,8 @@ class Child:
         )
 
     def _parameters(self, job: GenerateVideo) -> ClipParameters:
-        inputs = [InputTrace(role="image", sha256=job.image.sha256)] if job.image is not None else []
+        media = {"image": job.image, "guide": job.guide.video if job.guide else None, "clip": job.source_clip}
+        inputs = [InputTrace(role=role, sha256=stored.sha256) for role, stored in media.items() if stored is not None]
         return ClipParameters.of_job(job, base_revision=self.resident.base.profile.revision, made_at=_now(), inputs=inputs)
 
     def _render(self, command: pipe.StartRender) -> None:
@@ -285,15 +287,10 @@ class Child:
         job = command.job
         job_link = JobLink(self.link, job.job_id, command.out_dir, Phase.DENOISING)
         with self._reporting(job_link):
-            self.link.send(pipe.Began(job_id=job.job_id, total_steps=self.resident.base.profile.sampling_steps))
-            config = SampleConfig(
-                prompt=job.prompt, negative_prompt=job.negative_prompt, geometry=job.geometry, seed=job.seed, image=command.image
-            )
-            uses = [
-                LoadedUse(path=path, name=use.name, weight=use.weight, trigger=use.trigger, kind=use.kind)
-                for use, path in zip(job.adapters, command.adapters, strict=True)
-            ]
-            clip = generate(self.resident, config, uses, job_link, job_link)
+            config = SampleConfig.from_job(job, image=command.image, guide=command.guide, clip=command.clip)
+            self.link.send(pipe.Began(job_id=job.job_id, total_steps=total_steps(self.resident.base, config)))
+            uses = [_use(use, path) for use, path in zip(job.adapters, command.adapters, strict=True)]
+            clip = generate(self.resident, config, uses, job_link, job_link, stills=command.out_dir / "stills")
             path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
             parameters, profile = self._parameters(job), self.resident.base.profile
             written = write_signed(clip, path, parameters, self.credentials, max_bytes=job.max_bytes, min_side=profile.posted_min_side)
@@ -308,6 +305,10 @@ class Child:
                     posted_width=written.width,
                     posted_height=written.height,
                     seed=clip.seed,
+                    num_frames=len(clip.frames),
+                    has_audio=clip.has_sound,
+                    scenes=clip.scenes,
+                    join_psnr=clip.join_psnr,
                 )
             )
 
@@ -329,6 +330,10 @@ class Child:
             self.link.send(pipe.WorkFailed(job_id=job_link.job_id, code=code, detail=detail, steps_done=job_link.steps_done))
         if failed:  # not in the handler, where the traceback still holds the tensors
             _release_memory()
+
+
+def _use(use: AdapterUse, path: Path) -> LoadedUse:
+    return LoadedUse(path, use.name, use.weight, use.trigger, use.kind, use.second_stage_weight)
 
 
 def _now() -> str:

@@ -18,6 +18,7 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import LoraManifest
 from engine.contracts.model import Contract, JobId
+from engine.contracts.results import SceneRendered
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Bound of one message; a training set of thousands of paths and captions stays far below."""
@@ -44,6 +45,8 @@ class StartRender(Contract):
     job: GenerateVideo
     adapters: tuple[Path, ...]  # in the order of job.adapters
     image: Path | None
+    guide: Path | None = None  # job.guide's video
+    clip: Path | None = None  # job.source_clip
     out_dir: Path
 
 
@@ -150,6 +153,10 @@ class Rendered(Contract):
     posted_width: int
     posted_height: int
     seed: int
+    num_frames: int  # of the file
+    has_audio: bool
+    scenes: tuple[SceneRendered, ...] = ()
+    join_psnr: float | None = None  # dB
 
 
 class WorkFailed(Contract):

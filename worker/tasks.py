@@ -19,7 +19,7 @@ from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
 from engine.contracts.model import JobId, StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
-from engine.errors import StoreError
+from engine.errors import AdapterMissingError, ObjectMissingError, StoreError
 from engine.store import ObjectStore
 from worker import pipe
 from worker.config import WorkerSettings
@@ -184,14 +184,20 @@ class Tasks:
         return reporter.succeeded(result)
 
     async def _render(self, job: GenerateVideo, folder: Path, this: _Try) -> End:
-        wanted = [use.file for use in job.adapters]
-        if job.image is not None:
-            wanted.append(job.image)
-        fetched = await self._fetch(tuple(wanted), folder / "inputs", this)
-        adapters, image = fetched[: len(job.adapters)], fetched[len(job.adapters) :]
+        try:
+            adapters = await self._fetch(tuple(use.file for use in job.adapters), folder / "adapters", this)
+        except ObjectMissingError as error:
+            raise AdapterMissingError("A LoRA of this stack was deleted while the job waited.") from error
+        media = {"image": job.image, "guide": job.guide.video if job.guide else None, "clip": job.source_clip}
+        given = {role: stored for role, stored in media.items() if stored is not None}
+        fetched = await self._fetch(tuple(given.values()), folder / "inputs", this)
+        files = dict.fromkeys(media) | dict(zip(given, fetched, strict=True))
         out_dir = folder / "out"
         out_dir.mkdir()
-        made = await self._drive(pipe.StartRender(job=job, adapters=adapters, image=image[0] if image else None, out_dir=out_dir), this)
+        command = pipe.StartRender(
+            job=job, adapters=adapters, image=files["image"], guide=files["guide"], clip=files["clip"], out_dir=out_dir
+        )
+        made = await self._drive(command, this)
         assert isinstance(made, pipe.Rendered)
         await self._check_lease(this.lease)
         clip = await self._put_artifact(this, made.clip, "clip.mp4", "video/mp4")
@@ -204,6 +210,10 @@ class Tasks:
             posted_height=made.posted_height,
             seed=made.seed,
             seconds=this.seconds,
+            num_frames=made.num_frames,
+            has_audio=made.has_audio,
+            scenes=made.scenes,
+            join_psnr=made.join_psnr,
         )
         return this.reporter.succeeded(result)
 

@@ -59,7 +59,7 @@ class Restyle(Contract):
     """Video-to-video: `video` is noised to `strength` and denoised with the prompt and the stack. 1 keeps nothing of it."""
 
     video: StoredObject
-    strength: float = Field(default=0.6, gt=0, le=1)
+    strength: float = Field(default=0.8, gt=0, le=1)
 
 
 class Extension(Contract):

@@ -66,6 +66,7 @@ class ClipParameters(Contract):
         """Of the clip that `job` asks for."""
         return cls(
             made_at=made_at,
+            mode=job.mode.value,
             base=job.base,
             base_revision=base_revision,
             prompt=job.prompt,

@@ -22,9 +22,9 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LTX2ConditionPipeline,
     LTX2InContextPipeline,
-    LTX2LatentUpsamplerModel,
     LTX2Pipeline,
 )
+from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 from diffusers.pipelines.ltx2.pipeline_ltx2 import calculate_shift
 from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
@@ -284,7 +284,7 @@ def given_frames(frames: NDArray[np.uint8], crf: int | None) -> Any:
 
     `crf` is the H.264 quality that a single frame is put through first, as in training.
     """
-    return LTX2VideoCondition(frames=frames, index=0, strength=1.0, crf=crf)
+    return LTX2VideoCondition(frames=frames.copy(), index=0, strength=1.0, crf=crf)
 
 
 def reference_frames(frames: NDArray[np.uint8], strength: float) -> Any:

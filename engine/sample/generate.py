@@ -69,6 +69,7 @@ def generate(
 def _clip(resident: ResidentBase, config: SampleConfig, uses: Sequence[LoadedUse], progress: Progress) -> RenderedClip:
     """One clip of any mode but a storyboard."""
     progress.preparing(0)
+    progress.check()
     planned = plan(resident.base, config, uses)
     if config.mode is GenerationMode.UPSCALE:
         return _upscaled(resident, config, planned, uses, progress)
@@ -127,9 +128,7 @@ def _upscaled(
     assert config.upscale is not None
     second, size = plan_second_stage(resident.base, planned), config.geometry
     if max(size.width, size.height) > MAX_UPSCALED_SIDE:
-        raise InvalidConfigError(
-            f"{size.width} x {size.height} is too large: an upscaled clip has at most {MAX_UPSCALED_SIDE} pixels a side."
-        )
+        raise InvalidConfigError(f"{size.width} x {size.height} is too large: use at most {MAX_UPSCALED_SIDE} pixels a side.")
     small = size.model_copy(update={"width": size.width // UPSCALE_FACTOR, "height": size.height // UPSCALE_FACTOR})
     upsampler = resident.upsampler()
     source, sound = config.upscale.path, None

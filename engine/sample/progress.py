@@ -41,13 +41,8 @@ class Progress:
         self._grid = (0, 0, 0)  # latent frames, rows, columns of this one
 
     def preparing(self, step: int) -> None:
-        """Texts and files are being read (0), or are (1).
-
-        Raises:
-            JobCancelledError: somebody asked to stop.
-        """
+        """Texts and files are being read (0), or are (1)."""
         self._sink.progress(Phase.PREPARING, step, 1)
-        self.check()
 
     def begin(self, steps: int, geometry: Geometry) -> None:
         """A denoising of that many steps is next; steps beyond the expected total, of a re-rolled scene, raise it."""
@@ -94,6 +89,7 @@ class Progress:
         self._next_still_at = monotonic() + STILL_EVERY_S
         levels = pipeline.scheduler.sigmas
         velocity = (tokens - before) / (levels[index + 1] - levels[index])
+        self._stills.mkdir(parents=True, exist_ok=True)
         path = self._stills / f"still-{self._done + index + 1:04d}.png"
         still(self._resident, tokens - levels[index + 1] * velocity, self._grid, path)
         self._sink.preview(self._done + index + 1, path)

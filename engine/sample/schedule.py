@@ -28,7 +28,7 @@ class SamplingPlan:
     num_inference_steps: int
     guidance_scale: float
     sigmas: tuple[float, ...]
-    """Noise levels from 1 down as the pipeline is given them, without the final 0; its scheduler still shifts them unless they are fixed."""
+    """Noise levels from 1 down as the pipeline is given them, without the final 0; its scheduler shifts them unless they are fixed."""
 
     fixed_sigmas: bool
     distilled: bool

@@ -18,8 +18,8 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.control.condition import check_downscale
 from engine.control.extract import extractor_for, guiding_frames
-from engine.data.videos import Frames, check_clip, fit_picture, read_clip
 from engine.data.media import load_picture
+from engine.data.videos import Frames, check_clip, fit_picture, read_clip
 from engine.errors import EffectMissingError, GuideMissingError, InvalidConfigError, VideoTooShortError
 from engine.lora_file import read_header
 from engine.model.adapters import LoadedUse

@@ -48,6 +48,11 @@ class RenderedClip:
     scenes: tuple[SceneRendered, ...] = ()  # of a storyboard
     join_psnr: float | None = None  # dB; of an extension, the source's last frame against the same frame made again
 
+    @property
+    def has_sound(self) -> bool:
+        """False for a clip without an audio track, and for silence, which is not written."""
+        return _audible(self.audio, len(self.frames) / self.fps, self.audio_rate) is not None
+
 
 @dataclass(frozen=True)
 class WrittenVideo:

@@ -125,7 +125,15 @@ class FakeChild:
         clip.write_text("|".join([job.prompt, *(path.read_text() for path in command.adapters)]))
         self.link.send(
             pipe.Rendered(
-                job_id=job.job_id, clip=clip, poster=None, geometry=job.geometry, posted_width=256, posted_height=256, seed=job.seed
+                job_id=job.job_id,
+                clip=clip,
+                poster=None,
+                geometry=job.geometry,
+                posted_width=256,
+                posted_height=256,
+                seed=job.seed,
+                num_frames=job.geometry.num_frames,
+                has_audio=False,
             )
         )
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from engine.contracts.bases import TINY
 from engine.contracts.events import Phase
 from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import DatasetItem
 from engine.contracts.model import Contract
 from engine.errors import AdapterInvalidError, JobCancelledError
+from engine.model.bases import get_base
 from tests.support.contracts import generate_video, geometry, manifest, stored, train_lora
 from worker import child as module
 from worker import pipe
@@ -95,13 +95,13 @@ class Stage:
 
         return Run()
 
-    def generate(self, resident: Any, config: Any, uses: Any, sink: Any, cancel: Any) -> Any:
+    def generate(self, resident: Any, config: Any, uses: Any, sink: Any, cancel: Any, **_: Any) -> Any:
         self.on_clip(config.prompt)
         if cancel.cancelled():
             self.played.append(f"gave way: {config.prompt}")
             raise JobCancelledError("asked")
         self.played.append(f"clip: {config.prompt}")
-        return SimpleNamespace(frames=None, geometry=geometry(), seed=config.seed)
+        return SimpleNamespace(frames=[None] * 9, geometry=geometry(), seed=config.seed, has_sound=False, scenes=(), join_psnr=None)
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_error_in_a_training_gives_the_base_back_and_renders_go_on(link: Scripte
 
 def _play(link: ScriptedLink, *commands: Any) -> None:
     link.inbox.extend(commands)
-    Child(SimpleNamespace(base=SimpleNamespace(profile=TINY)), link, credentials=None).serve()  # type: ignore[arg-type]
+    Child(SimpleNamespace(base=get_base("tiny")), link, credentials=None).serve()  # type: ignore[arg-type]
 
 
 def _train(checkpoint_every_steps: int = 0) -> pipe.StartTraining:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from engine.contracts.events import Phase, Progress
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import Contract
+from engine.contracts.results import SceneRendered
 from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, train_lora
 from worker import pipe
 
@@ -32,6 +33,8 @@ COMMANDS: dict[str, Contract] = {
         job=generate_video(adapters=(adapter_use(),)),
         adapters=(Path("inputs/00000.safetensors"),),
         image=Path("inputs/00001.png"),
+        guide=Path("inputs/00002.mp4"),
+        clip=None,
         out_dir=Path("out"),
     ),
     "cancel_work": pipe.CancelWork(**_JOB),
@@ -59,7 +62,17 @@ MESSAGES: dict[str, Contract] = {
         steps=400,
     ),
     "rendered": pipe.Rendered(
-        **_JOB, clip=Path("out/clip.mp4"), poster=None, geometry=geometry(), posted_width=256, posted_height=256, seed=7
+        **_JOB,
+        clip=Path("out/clip.mp4"),
+        poster=None,
+        geometry=geometry(),
+        posted_width=256,
+        posted_height=256,
+        seed=7,
+        num_frames=18,
+        has_audio=True,
+        scenes=(SceneRendered(prompt="zoko wakes", seed=7, identity=0.9, rerolls=1),),
+        join_psnr=34.5,
     ),
     "work_failed": pipe.WorkFailed(**_JOB, code=FailureCode.OUT_OF_MEMORY, detail="…", steps_done=3),
     "work_cancelled": pipe.WorkCancelled(**_JOB, steps_done=3),

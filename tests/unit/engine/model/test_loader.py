@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.errors import BaseUnavailableError
+from engine.errors import BaseUnavailableError, InvalidConfigError
 from engine.lora_keys import layer_sizes
 from engine.model.bases import get_base, list_bases
 from engine.model.loader import ResidentBase, load_base, pack_latents, unpack_latents
@@ -144,6 +144,10 @@ def test_unknown_base_names_the_nearest() -> None:
 def test_every_base_fills_every_open_value() -> None:
     """A completed config leaves nothing to guess, and never overrides what was asked for."""
     for base in list_bases():
+        if base.profile.trained_on is not None:
+            with pytest.raises(InvalidConfigError, match=base.profile.trained_on):
+                base.completed(train_config())
+            continue
         for kind in base.profile.training:
             completed = base.completed(train_config(kind=kind, caption_dropout=0.25))
             assert completed.caption_dropout == 0.25

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import LTX2ImageToVideoPipeline, LTX2Pipeline
+from diffusers import LTX2ConditionPipeline, LTX2Pipeline
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,7 +22,7 @@ from engine.errors import AdapterIncompatibleError, AdapterMissingError, Invalid
 from engine.model.adapters import LoadedUse, TrainableAdapter, save_lora
 from engine.model.bases import VIDEO_TARGETS
 from engine.model.loader import ResidentBase
-from engine.sample import generate as module
+from engine.sample import prompts as module
 from engine.sample.generate import generate
 from tests.support.engine import Recorder, Switch
 from tests.support.media import write_picture
@@ -103,7 +104,8 @@ def test_generate_starts_from_the_picture_when_one_is_given(tiny: ResidentBase, 
     """Image-to-video renders what diffusers' own pipeline does with the cut and scaled picture."""
     path = write_picture(tmp_path / "first.png", width=64, height=64)
     first = Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX)
-    wanted = plain_frames(tiny, "a red ball on a beach", cls=LTX2ImageToVideoPipeline, image=first, image_crf=0)
+    condition = LTX2VideoCondition(frames=first, index=0, strength=1.0, crf=0)
+    wanted = plain_frames(tiny, "a red ball on a beach", cls=LTX2ConditionPipeline, conditions=[condition])
     frames = generate(tiny, config(image=path)).frames
     assert np.array_equal(frames, wanted)
     assert not np.array_equal(frames, generate(tiny, config()).frames)
