@@ -23,7 +23,7 @@ from engine.contracts.events import Phase
 from engine.contracts.generation import MAX_SCENES, MIN_SCENES, UPSCALE_FACTOR, Fit, Quality, Scene, Storyboard, Variation
 from engine.contracts.geometry import Geometry
 from engine.contracts.stack import MAX_TOTAL_WEIGHT, StackNote, notes_on, senseless
-from engine.data.clips import MAX_FILM_SECONDS, check_clip
+from engine.data.videos import MAX_FILM_SECONDS, check_clip
 from engine.errors import InvalidConfigError, InvalidMediaError, StackWeightsError
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base
@@ -92,8 +92,10 @@ def generate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     _check_files(base, config, stack)
     resident = loaded(base, options.device, console)
     from engine.sample.generate import generate as render
+    from engine.sample.sources import require_guide
 
     uses: list[LoadedUse] = [replace(loaded_use(path, weight), second_stage_weight=second) for path, weight, second in stack]
+    require_guide(config, uses)
     for note in notes_on([(use.kind, use.weight) for use in uses]):
         console.print(_NOTES[note], style="yellow")
     started, stop = time.monotonic(), InterruptToken()

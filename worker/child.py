@@ -34,6 +34,7 @@ from engine.ports import NullMetrics
 from engine.sample.credentials import Credentials, load_credentials
 from engine.sample.generate import RenderedClip, generate, total_steps
 from engine.sample.provenance import sign, write_signed
+from engine.sample.sources import require_guide
 from engine.sample.video import contact_sheet
 from engine.train.recipe import LocalItem, build_run
 from engine.train.run import TrainedLora, TrainingRun
@@ -290,6 +291,7 @@ class Child:
             config = SampleConfig.from_job(job, image=command.image, guide=command.guide, clip=command.clip)
             self.link.send(pipe.Began(job_id=job.job_id, total_steps=total_steps(self.resident.base, config)))
             uses = [_use(use, path) for use, path in zip(job.adapters, command.adapters, strict=True)]
+            require_guide(config, uses)
             clip = generate(self.resident, config, uses, job_link, job_link, stills=command.out_dir / "stills")
             path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
             parameters, profile = self._parameters(job), self.resident.base.profile

@@ -47,17 +47,14 @@ def start_of(resident: ResidentBase, config: SampleConfig, planned: SamplingPlan
 
     Raises:
         InvalidMediaError: a picture or video cannot be used; its kinds say why.
-        GuideMissingError, EffectMissingError: an effect without its guide, or the other way round.
+        EffectMissingError: a guide without an effect that follows it.
         InvalidConfigError: sizes or counts do not work together.
     """
-    control = control_of(uses)
-    if control is not None and config.guide is None:
-        raise GuideMissingError(f"An effect of this stack follows the {control.kind.value} of a video: give one with --control.")
     match config.mode:
         case GenerationMode.IMAGE:
             return _from_frames(resident, config, picture_of(config))
         case GenerationMode.CONTROL:
-            return _from_guide(resident, config, _control(config, control, uses))
+            return _from_guide(resident, config, _control(config, control_of(uses), uses))
         case GenerationMode.EXTEND:
             return _from_end(resident, config)
         case GenerationMode.VIDEO:
@@ -93,6 +90,18 @@ def picture_of(config: SampleConfig) -> Frames:
     """
     assert config.image is not None
     return fit_picture(load_picture(config.image), config.geometry.width, config.geometry.height, config.fit)[None]
+
+
+def require_guide(config: SampleConfig, uses: Sequence[LoadedUse]) -> None:
+    """Refuse a person's stack with an effect that follows a video when there is none; previews of a training show the bare effect.
+
+    Raises:
+        GuideMissingError: so it is.
+        InvalidConfigError, AdapterMissingError, AdapterInvalidError: as `control_of`.
+    """
+    control = control_of(uses)
+    if control is not None and config.guide is None:
+        raise GuideMissingError(f"An effect of this stack follows the {control.kind.value} of a video: give it one.")
 
 
 def control_of(uses: Sequence[LoadedUse]) -> Control | None:

@@ -116,6 +116,7 @@ def stage(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> Stage:
     stage = Stage(link)
     monkeypatch.setattr(module, "build_run", stage.build_run)
     monkeypatch.setattr(module, "generate", stage.generate)
+    monkeypatch.setattr(module, "require_guide", lambda *_: None)
     monkeypatch.setattr(module, "write_signed", lambda *_, **__: SimpleNamespace(width=256, height=256))
     monkeypatch.setattr(module, "sign", lambda *_, **__: None)
     monkeypatch.setattr(module, "file_sha256", lambda _: "ab" * 32)

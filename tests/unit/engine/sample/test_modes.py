@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from engine.contracts.generation import Fit, Quality, Scene, Storyboard, Variati
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.control.edges import edges
-from engine.data.clips import psnr, read_clip
-from engine.errors import EngineError
+from engine.data.videos import psnr, read_clip
+from engine.errors import EngineError, GuideMissingError
 from engine.model.adapters import LoadedUse, save_lora
 from engine.model.loader import ResidentBase
 from engine.sample.generate import generate, total_steps
 from engine.sample.schedule import plan
+from engine.sample.sources import require_guide
 from engine.sample.video import RenderedClip, write_mp4
 from tests.support.contracts import manifest
 from tests.support.engine import Recorder
@@ -210,7 +212,6 @@ def bad_sources(tmp_path: Path, tiny: ResidentBase) -> dict[str, tuple[dict[str,
     sound, one = write_sound(tmp_path / "sound.mp4"), write_clip(tmp_path / "one.mp4", num_frames=1)
     long = write_clip(tmp_path / "long.mp4", num_frames=40)
     return {
-        "effect without its guide": ({}, [effect], FailureCode.GUIDE_MISSING),
         "guide without an effect": ({"guide": guide}, [plain], FailureCode.EFFECT_MISSING),
         "guide for no stack": ({"guide": guide}, [], FailureCode.EFFECT_MISSING),
         "guide of another kind": ({"guide": guide.model_copy(update={"control": ControlKind.DEPTH})}, [effect], FailureCode.INVALID_CONFIG),
@@ -240,3 +241,13 @@ def test_bad_source_is_refused_with_its_code_and_a_sentence_before_a_step(tiny: 
         assert str(caught.value).endswith("."), name
         assert Phase.DENOISING not in {phase for phase, _, _ in sink.steps}, name
     assert np.array_equal(generate(tiny, config()).frames, before)
+
+
+def test_stack_with_an_effect_is_refused_without_its_guide_when_a_person_asks(tiny: ResidentBase, tmp_path: Path) -> None:
+    """With weight 0 it takes no part; a preview of its training may show it bare."""
+    effect = write_effect(tmp_path / "edges.safetensors", tiny, Control(kind=ControlKind.EDGES))
+    with pytest.raises(GuideMissingError, match=r"edges.*\.$"):
+        require_guide(config(), [effect])
+    require_guide(config(), [replace(effect, weight=0.0)])
+    require_guide(config(guide=GuideVideo(path=tmp_path / "any.mp4")), [effect])
+    assert generate(tiny, config(), [effect]).frames.shape == (9, 32, 32, 3)

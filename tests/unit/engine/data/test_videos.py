@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from engine.contracts.generation import Fit
-from engine.data.clips import check_clip, fit_picture, psnr, read_clip
 from engine.data.media import iter_frames
+from engine.data.videos import check_clip, fit_picture, psnr, read_clip
 from engine.errors import InvalidMediaError, NoVideoError, VariableRateError, VideoTooLongError, VideoTooShortError
 from tests.support.media import pixels, write_clip, write_picture, write_sound
 
