@@ -36,7 +36,7 @@ def _projection(resident: ResidentBase, channels: int) -> tuple[torch.Tensor, to
     if "still" not in resident.extras:
         impulses = torch.zeros(channels + 1, channels, 1, 3, 3)
         impulses[torch.arange(channels), torch.arange(channels), 0, 1, 1] = 1.0
-        cells = torch.cat([_cells(resident, some) for some in impulses.split(_AT_ONCE)])
+        cells = torch.cat([_cells(resident, some) for some in torch.split(impulses, _AT_ONCE)])
         resident.extras["still"] = (cells[:-1] - cells[-1], cells[-1])
     coefficients, ground = resident.extras["still"]
     return coefficients, ground

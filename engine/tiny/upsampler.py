@@ -50,7 +50,8 @@ def build_upsampler() -> Any:
 def pairs(vae: Any, count: int, seed: int, num_frames: int = 9) -> tuple[Tensor, Tensor]:
     """Normalised latents of `count` random clips, [N, C, f, h, w] and [N, C, f, 2h, 2w]."""
     rng = np.random.default_rng(seed)
-    small, large = [], []
+    small: list[Tensor] = []
+    large: list[Tensor] = []
     for start in range(0, count, 50):
         scenes = [random_scene(rng, num_frames) for _ in range(min(50, count - start))]
         for into, scale in ((small, PIXELS_PER_LOGICAL), (large, FACTOR * PIXELS_PER_LOGICAL)):
