@@ -17,6 +17,7 @@ class RefusalCode(StrEnum):
     ARCHIVE_REFUSED = "archive_refused"  # filename, problem: MediaProblem, detail
     IMAGE_UNUSABLE = "image_unusable"  # filename, problem: MediaProblem, detail: the start picture of `/generate`
     MEDIA_CHECK_FAILED = "media_check_failed"  # the check itself crashed or ran out of time; -
+    NOT_VERIFIABLE = "not_verifiable"  # filename: neither a picture nor a clip
     # data sets
     DATASET_TOO_SMALL = "dataset_too_small"  # items, minimum, advised, lora_kind
     DATASET_UNKNOWN = "dataset_unknown"  # -

@@ -6,24 +6,26 @@ import asyncio
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.processes import ROOT
-from bot.sandbox.scenario import AnyStep, Files, Generated, Render, Source
+from bot.sandbox.scenario import AnyStep, Files, Generated, Posted, Render, Source
+from bot.sandbox.world import Attachment
 
 RENDER_TIMEOUT_S = 180.0
 FILES_PER_FORM = 10
 
 
 class Attachments:
-    """Resolves `attach` entries; rendered pictures go below `folder`."""
+    """Resolves `attach` entries; rendered pictures and copies of posted clips go below `folder`."""
 
-    def __init__(self, scenario_folder: Path, folder: Path) -> None:
+    def __init__(self, scenario_folder: Path, folder: Path, posted: Callable[[], Attachment | None]) -> None:
         self._scenario_folder = scenario_folder
         self._folder = folder
+        self._posted = posted
 
     async def render_all(self, steps: Sequence[AnyStep]) -> None:
         """Make every picture of the scenario before it begins, so that nobody waits for them.
@@ -53,6 +55,8 @@ class Attachments:
     async def _expanded(self, source: Source) -> list[Path]:
         if isinstance(source, Generated):
             return await self._rendered(source.render)
+        if isinstance(source, Posted):
+            return [self._downloaded(source)]
         path = (self._scenario_folder / source).resolve()
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -62,6 +66,19 @@ class Attachments:
         if not path.is_file():
             raise ScenarioError(f"there is no file {source}")
         return [path]
+
+    def _downloaded(self, source: Posted) -> Path:
+        """The newest posted clip as a file of its own."""
+        found = self._posted()
+        if found is None:
+            raise ScenarioError("no clip has been posted yet")
+        data = bytearray(found.data)
+        if source.flipped:
+            data[len(data) * 3 // 4] ^= 1  # among the pictures: the index is in front
+        path = self._folder / ("flipped" if source.flipped else "posted") / found.filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
 
     async def _rendered(self, render: Render) -> list[Path]:
         """Pictures of the procedural world, made by a process so that nothing of the engine is loaded here."""

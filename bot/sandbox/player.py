@@ -33,7 +33,7 @@ from bot.sandbox.scenario import (
     WaitStep,
 )
 from bot.sandbox.server import LoopbackDiscord
-from bot.sandbox.world import Message
+from bot.sandbox.world import Attachment, Message
 
 START_BUTTON, ADD_BUTTON = "start", "add"
 WARNED_LABEL = "anyway"
@@ -66,7 +66,7 @@ class Player:
         self._discord = discord
         self._stack = stack
         self._records = Records(stack.database)
-        self._attachments = Attachments(scenario.folder, folder)
+        self._attachments = Attachments(scenario.folder, folder, self._last_clip)
         self._replies: dict[str, Outcome] = {}  # by person
         self._taken: set[int] = set()  # messages that a wait has claimed
         self._since = 0  # message id: waits look after it
@@ -226,6 +226,12 @@ class Player:
         if found is None:
             raise ScenarioError(f"there is no {step.on.replace('_', ' ')} in #{step.where}")
         return found
+
+    def _last_clip(self) -> Attachment | None:
+        """The newest clip the bot has posted anywhere."""
+        messages = sorted(self._discord.world.messages.values(), key=lambda message: message.id, reverse=True)
+        clips = (a for m in messages if m.author.bot and m.deleted_at is None for a in m.attachments if a.is_video)
+        return next(clips, None)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

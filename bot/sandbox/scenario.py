@@ -38,7 +38,14 @@ class Generated(_Part):
     render: Render
 
 
-Source = str | Generated
+class Posted(_Part):
+    """A file the bot has posted, as somebody would download and send it: the newest clip, perhaps with one bit turned over."""
+
+    posted: Literal["last_video"]
+    flipped: bool = False
+
+
+Source = str | Generated | Posted
 Files = Source | list[Source]
 
 

@@ -17,6 +17,7 @@ from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.loras import Loras
+from bot.services.origins import Origins
 from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.privacy import Privacy
@@ -41,6 +42,7 @@ class Services:
     datasets: Datasets
     jobs: Jobs
     clips: Clips
+    origins: Origins
     loras: Loras
     quotas: Quotas
     plans: Plans

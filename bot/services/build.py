@@ -20,6 +20,7 @@ from bot.services.library import Library
 from bot.services.line import Line
 from bot.services.links import LinkSigner
 from bot.services.loras import Loras
+from bot.services.origins import Origins
 from bot.services.outcomes import Outcomes
 from bot.services.overview import Overview
 from bot.services.plans import Plans
@@ -68,6 +69,7 @@ def build_services(
         clock=clock,
         datasets=datasets,
         jobs=jobs,
+        origins=Origins(settings, database),
         clips=Clips(settings, jobs, loras, uploads, plans),
         loras=loras,
         quotas=quotas,

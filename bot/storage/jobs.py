@@ -349,6 +349,16 @@ async def finish(tx: Connection, job_id: str, ending: Ending) -> bool:
     )
 
 
+async def made_at(db: Connection, sha256: str) -> float | None:
+    """When the job ended whose clip, or whose LoRA's preview, has exactly this content; None when there is none."""
+    rows = await db.execute_fetchall(
+        "SELECT min(finished_at) AS at FROM jobs WHERE result IS NOT NULL"
+        " AND (json_extract(result, '$.file.sha256') = :sha256 OR json_extract(result, '$.preview.sha256') = :sha256)",
+        {"sha256": sha256},
+    )
+    return next((row["at"] for row in rows), None)
+
+
 async def note_posted(tx: Connection, job_id: str, channel_id: int, message_id: int) -> None:
     """The result's message."""
     await tx.execute("UPDATE jobs SET posted_channel_id = ?, posted_message_id = ? WHERE job_id = ?", (channel_id, message_id, job_id))

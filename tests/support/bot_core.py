@@ -221,10 +221,12 @@ class PlayedWorker:
         return int(await self.redis.hget(self.keys.tries(job_id), "attempt") or 1)
 
     async def succeed(self, job: TrainLora | GenerateVideo, **passport: Any) -> None:
-        """End a claimed job with a result; `passport` changes the manifest of a trained LoRA."""
+        """End a claimed job with a result; `passport` changes the manifest of a trained LoRA, or the file of a clip."""
         result = trained(job) if isinstance(job, TrainLora) else rendered(job)
         if isinstance(result, LoraTrained) and passport:
             result = result.model_copy(update={"manifest": result.manifest.model_copy(update=passport)})
+        elif isinstance(result, VideoRendered) and passport:
+            result = result.model_copy(update={"file": result.file.model_copy(update=passport)})
         await self._end(job, JobSucceeded, result=result)
 
     async def fail(self, job: TrainLora | GenerateVideo, code: FailureCode = FailureCode.INTERNAL) -> None:

@@ -25,6 +25,7 @@ from bot.services.gate import Gate
 from bot.services.jobs import JobView, SubmittedJob
 from bot.services.library import Details, Filters, Page
 from bot.services.loras import Lora
+from bot.services.origins import Origin
 from bot.services.plans import Plan, Standing, terms_of
 from bot.services.policy import Subject
 from bot.services.posts import Post, PostKind
@@ -202,6 +203,21 @@ class FakeClips:
         old = (await self.jobs.get(origin)).record.job
         fresh = old.model_copy(update={"job_id": job_id(200 + len(self.jobs.rows)), **changes})
         return self.jobs._new(fresh, actor, place, interaction_id)
+
+
+class FakeOrigins:
+    """Says what the test wants; keeps the bytes it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.origin: Origin | Exception = Origin(values.origin_report(), None)
+
+    async def examine(self, file: IncomingFile) -> Origin:
+        """Look."""
+        self.seen.append(file.path.read_bytes())
+        if isinstance(self.origin, Exception):
+            raise self.origin
+        return self.origin
 
 
 class FakeLoras:
@@ -442,6 +458,7 @@ class Rig:
     datasets: FakeDatasets
     jobs: FakeJobs
     clips: FakeClips
+    origins: FakeOrigins
     loras: FakeLoras
     library: FakeLibrary
     quotas: FakeQuotas
@@ -493,6 +510,7 @@ async def rig(
             "datasets": datasets,
             "jobs": jobs,
             "clips": FakeClips(jobs),
+            "origins": FakeOrigins(),
             "loras": FakeLoras(),
             "library": library,
             "quotas": FakeQuotas(),

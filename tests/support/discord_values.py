@@ -21,8 +21,10 @@ from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
 from engine.contracts.lora_facts import LoraDialect, LoraFacts
 from engine.contracts.media import ItemVerdict, MediaNote, MediaProblem, Problem
 from engine.contracts.model import StoredObject
+from engine.contracts.provenance import Finding, OriginReport
 from engine.contracts.results import LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus
+from tests.support.provenance import parameters
 
 JOB_ID = "01JD0000000000000000000001"
 DATASET_ID = "01JD0000000000000000000002"
@@ -94,6 +96,13 @@ def clip_result(**changes: Any) -> VideoRendered:
         "seconds": 4.2,
     }
     return VideoRendered(**(given | changes))
+
+
+def origin_report(finding: Finding = Finding.OWN, **changes: Any) -> OriginReport:
+    """What an examination of a clip found."""
+    made = parameters(prompt="zoko <@1> walks", made_at="2027-01-15T08:00:00+00:00")
+    facts = {"sha256": "ab" * 32, "size": 1000, "parameters": made, "signer": "Studio", "generator": "Callsheet", "ai_generated": True}
+    return OriginReport(finding=finding, **(facts | changes))
 
 
 def lora_result(**changes: Any) -> LoraTrained:

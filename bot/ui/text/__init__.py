@@ -24,7 +24,8 @@ from bot.ui.text.outcomes import (
     unexpected,
     vary_note,
 )
-from bot.ui.text.refusals import note, problem, refusal
+from bot.ui.text.problems import note, problem
+from bot.ui.text.refusals import refusal
 from bot.ui.text.words import ENDED_WORDS, KIND_ARTICLE, PHASES, STATUS_WORDS, both, either
 
 __all__ = [

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from bot.errors import Refusal
 from bot.ui import format as fmt
-from bot.ui.text.refusals import note, problem, refusal
+from bot.ui.text.problems import note, problem
+from bot.ui.text.refusals import refusal
 from bot.ui.text.words import KIND_ARTICLE, both, either
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo, TrainLora

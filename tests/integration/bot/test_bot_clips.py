@@ -15,11 +15,15 @@ from engine.contracts.controls import Control, ControlKind
 from engine.contracts.generation import Fit, GenerationMode, Quality
 from engine.contracts.jobs import GenerateVideo
 from engine.contracts.lora import LoraKind
+from engine.contracts.provenance import Finding
 from engine.contracts.results import VideoRendered
 from engine.contracts.status import Lane
+from engine.sample.credentials import load_credentials
+from engine.sample.provenance import write_signed
 from tests.support import hostile
 from tests.support.bot_core import Core, PlayedWorker, actor, place
 from tests.support.media import write_clip
+from tests.support.provenance import flipped, noisy_clip, parameters
 
 
 def clip_file(folder: Path, **facts: Any) -> IncomingFile:
@@ -242,3 +246,28 @@ async def test_storyboard_of_too_few_or_too_many_scenes_is_refused(core: Core, c
         await core.services.clips.storyboard(board(*["zoko walks"] * count))
     assert (error.value.code, error.value.facts["count"]) == (RefusalCode.SCENES_COUNT, count)
     assert await core.services.jobs.mine(actor()) == []
+
+
+async def test_verify_tells_ours_from_changed_and_unsigned_files(core: Core, played_worker: PlayedWorker, tmp_path: Path) -> None:
+    """With the installation's own certificate, in a real process; a result of ours is known byte for byte."""
+    folder = core.services.settings.credentials_folder
+    path = tmp_path / "signed.mp4"
+    write_signed(noisy_clip(), path, parameters(), load_credentials(folder), max_bytes=10**8, min_side=64)
+    ours = core.file("ours.mp4", path.read_bytes())
+    found = await core.services.origins.examine(ours)
+    assert (found.report.finding, found.posted_at) == (Finding.OWN, None)
+    assert found.report.parameters == parameters()
+
+    submitted = (await core.generate()).view.record
+    await core.dispatcher.dispatch()
+    await played_worker.succeed(await played_worker.claim(Lane.RENDER), sha256=found.report.sha256)
+    await core.consume()
+    assert (await core.services.origins.examine(ours)).posted_at == (await core.record(submitted.job_id)).finished_at
+
+    changed = core.file("changed.mp4", flipped(path.read_bytes(), path.stat().st_size * 3 // 4))
+    assert (await core.services.origins.examine(changed)).report.finding is Finding.TAMPERED
+    plain = clip_file(tmp_path)
+    assert (await core.services.origins.examine(plain)).report.finding is Finding.UNSIGNED
+    with pytest.raises(Refusal) as error:
+        await core.services.origins.examine(core.file("a.txt", b"words"))
+    assert error.value.code is RefusalCode.NOT_VERIFIABLE

@@ -322,3 +322,24 @@ async def test_fifty_people_at_once_are_all_acknowledged(studio: Rig) -> None:
     outcomes = await asyncio.gather(*(person.command("generate", {"prompt": "zoko"}) for person in people))
     assert not any(outcome.failed or outcome.refused for outcome in outcomes)
     assert len(studio.jobs.rows) == 50
+
+
+async def test_verify_shows_what_the_service_found(studio: Rig, image: Path) -> None:
+    """The bytes reach the service, the answer is private, and the prompt in the file has no effect on anybody."""
+    maker = studio.discord.user("maker")
+    outcome = await maker.command("verify", {"file": image})
+    assert studio.origins.seen == [PICTURE]
+    assert outcome.reply.only_for == maker.account.id
+    assert "Made here" in outcome.text
+    assert "<@1>" not in outcome.text
+    assert scratch(studio) == []
+
+
+async def test_storyboard_takes_a_scene_per_option_and_per_line(studio: Rig) -> None:
+    """Pasted lines are scenes of their own; the rest is passed on."""
+    given = {"scene1": "zoko wakes\nzoko eats", "scene3": "zoko sleeps", "loras": "zoko", "seconds": 1.0, "quality": "fast", "seed": 3}
+    outcome = await studio.discord.user("maker").command("storyboard", given)
+    assert not outcome.refused
+    [request] = studio.clips.storyboards
+    assert request.scenes == ("zoko wakes", "zoko eats", "zoko sleeps")
+    assert (request.loras, request.seconds, request.seed, request.quality) == ("zoko", 1.0, 3, Quality.FAST)

@@ -28,7 +28,7 @@ def payloads(base: str = "tiny") -> dict[str, dict[str, Any]]:
     return {command.name: command.to_dict(tree) for command in commands}
 
 
-NAMES = ["train", "generate", "loras", "cast", "jobs", "quota", "privacy"]
+NAMES = ["train", "generate", "storyboard", "loras", "cast", "jobs", "quota", "verify", "privacy"]
 
 
 async def test_commands_are_those_of_the_product() -> None:

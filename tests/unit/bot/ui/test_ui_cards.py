@@ -13,9 +13,10 @@ from bot.services.casts import Cast
 from bot.services.datasets import PlanWarning
 from bot.services.imports import Imported
 from bot.services.library import Filters, Scope
+from bot.services.origins import Origin
 from bot.services.quotas import QuotaStatus
 from bot.storage.loras import LoraState, Withheld
-from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, privacy_cards, result_cards
+from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, origin_cards, privacy_cards, result_cards
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
 from bot.ui.views import BUTTONS
@@ -25,6 +26,7 @@ from engine.contracts.generation import Extension, Scene, Storyboard, Upscale
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.contracts.media import MediaNote, MediaProblem
+from engine.contracts.provenance import Finding
 from engine.contracts.status import JobStatus
 from tests.support import discord_values as values
 
@@ -250,6 +252,27 @@ async def test_cards_warn_when_two_characters_meet() -> None:
         assert "Two characters in one clip" in words(card)
     one = values.generation(adapters=(values.use("zoko"),))
     assert "Two characters" not in words(job_cards.queued(values.view(values.record(one)), 90))
+
+
+@pytest.mark.parametrize(
+    ("report", "posted_at", "says", "shows_prompt"),
+    [
+        (values.origin_report(Finding.OWN), None, "our signature of <t:1800000000:f>", True),
+        (values.origin_report(Finding.OWN), values.NOW, "byte for byte", True),
+        (values.origin_report(Finding.UNSIGNED), values.NOW, "byte for byte", True),
+        (values.origin_report(Finding.FOREIGN), None, "Studio signed it with Callsheet, and it is unchanged since", False),
+        (values.origin_report(Finding.FOREIGN, ai_generated=None), None, "does not say whether", False),
+        (values.origin_report(Finding.TAMPERED), None, "does not fit its content", False),
+        (values.origin_report(Finding.UNSIGNED), None, "nothing proves it", False),
+        (values.origin_report(Finding.UNSIGNED, parameters=None), None, "Nothing in it tells", False),
+    ],
+)
+async def test_origin_card_claims_only_what_is_proved(report: Any, posted_at: float | None, says: str, shows_prompt: bool) -> None:
+    """What a file says about itself is shown only when it is signed here, or is our own file."""
+    shown = words(origin_cards.origin(Origin(report, posted_at)))
+    assert says in shown
+    assert ("walks" in shown) is shows_prompt
+    assert "<@1>" not in shown
 
 
 async def test_cards_quote_prompts_literally() -> None:

@@ -51,6 +51,7 @@ FACTS: dict[RefusalCode, dict[str, object]] = {
     RefusalCode.SECONDS_OUT_OF_RANGE: {"seconds": 99, "minimum": 0.6, "maximum": 10},
     RefusalCode.ASPECT_UNKNOWN: {"aspect": "5:4", "known": ["1:1"]},
     RefusalCode.SEED_OUT_OF_RANGE: {"seed": -1, "limit": 2**32 - 1},
+    RefusalCode.NOT_VERIFIABLE: {"filename": "a.txt"},
     RefusalCode.CLIP_UNUSABLE: {"filename": "a.mp4", "role": "guide", "problem": MediaProblem.TOO_LONG, "detail": "x", "limit": 2.125},
     RefusalCode.SOURCES_CONFLICT: {"one": "clip", "other": "guide"},
     RefusalCode.STRENGTH_OUT_OF_RANGE: {"strength": 2.0},
