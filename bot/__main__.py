@@ -6,11 +6,13 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -24,6 +26,7 @@ from bot.dispatcher import Dispatcher
 from bot.erasures import Erasures
 from bot.event_consumer import EventConsumer
 from bot.metrics import BotMetrics
+from bot.notices import NoticeSender
 from bot.one_machine import run_all_in_one
 from bot.outbox import Outbox
 from bot.queue import JobQueue, open_queue
@@ -41,7 +44,8 @@ from engine.store import ObjectStore
 logger = logging.getLogger(__name__)
 
 REDIS_PATIENCE_S = 5.0
-EXPIRY_INTERVAL_S = 600.0
+HOUSEKEEPING_S = 30.0
+PURGE_INTERVAL_S = 600.0
 
 NO_TOKEN = "DISCORD_TOKEN is not set: create a bot at https://discord.com/developers/applications and put its token there."  # noqa: S105
 NO_REDIS = "REDIS_URL is not set: give the address of a Redis or Valkey server, or start with --all-in-one."
@@ -172,8 +176,9 @@ async def _serve(
                 "dispatch": dispatcher.run_dispatch(),
                 "reconcile": dispatcher.run_reconcile(),
                 "events": consumer.run(),
-                "drafts": _expire_drafts(services),
                 "garbage": _collect_garbage(services),
+                "housekeeping": _keep_house(services),
+                "notices": NoticeSender(client, services.notices).run(),
                 "web": web.run(),
                 "outbox": Outbox(client, services, settings).run(),
                 "erasures": Erasures(client, services).run(),
@@ -205,11 +210,20 @@ async def _opened_services(settings: BotSettings, database: Database, queue: Job
         yield build_services(settings, database, queue, store, signer, clock), listener
 
 
-async def _expire_drafts(services: Services) -> None:
+async def _keep_house(services: Services) -> None:
+    """Drop what nobody started, freeze what no plan covers, delete what is gone; looked at often, because most of it is cheap."""
+    last_purge = -math.inf
     while True:
-        if dropped := await services.datasets.expire_drafts():
-            logger.info("%d data sets that nobody started were dropped", dropped)
-        await asyncio.sleep(EXPIRY_INTERVAL_S)
+        try:
+            if dropped := await services.datasets.expire_drafts():
+                logger.info("%d data sets that nobody started were dropped", dropped)
+            expired = await services.freezing.sweep()
+            if expired or time.monotonic() - last_purge > PURGE_INTERVAL_S:
+                last_purge = time.monotonic()
+                await services.library.purge()
+        except Exception:
+            logger.exception("housekeeping failed, tried again in %.0f s", HOUSEKEEPING_S)
+        await asyncio.sleep(HOUSEKEEPING_S)
 
 
 async def _collect_garbage(services: Services) -> None:

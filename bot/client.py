@@ -125,6 +125,24 @@ class CallsheetClient(discord.Client):
         marker.write_text(digest + "\n")
         _log.info("synced %d commands", len(synced))
 
+    # ---- plans ----------------------------------------------------------------------------------------------------------------------
+
+    async def on_ready(self) -> None:
+        """Connected (again) without a resume: events may have been missed."""
+        await self.desk.entitlements.listed(self)
+
+    async def on_entitlement_create(self, entitlement: discord.Entitlement) -> None:
+        """Somebody bought a plan."""
+        await self.desk.entitlements.changed(entitlement)
+
+    async def on_entitlement_update(self, entitlement: discord.Entitlement) -> None:
+        """It was renewed, or will end."""
+        await self.desk.entitlements.changed(entitlement)
+
+    async def on_entitlement_delete(self, entitlement: discord.Entitlement) -> None:
+        """It was refunded."""
+        await self.desk.entitlements.refunded(entitlement)
+
     # ---- buttons: `bot.ui.views.ButtonHost` -----------------------------------------------------------------------------------------
 
     async def authorise(self, interaction: Interaction, press: Press) -> None:

@@ -61,7 +61,7 @@ class BotSettings(BaseSettings):
     free_daily_units: int = Field(default=200, ge=0, description="Units one person on the free plan may spend per day (UTC)")
     daily_units: int = Field(default=2000, ge=0, description="Units one person on the premium plan may spend per day (UTC)")
     enterprise_daily_units: int = Field(default=20_000, ge=0, description="Units one person on the enterprise plan may spend per day (UTC)")
-    free_video_seconds: float = Field(default=5.0, gt=0, description="Longest clip on the free plan")
+    free_video_seconds: float = Field(default=6.0, gt=0, description="Longest clip on the free plan")
     premium_storage_bytes: int = Field(default=5 * 2**30, ge=0, description="LoRA files one person on the premium plan may keep")
     enterprise_storage_bytes: int = Field(default=50 * 2**30, ge=0, description="LoRA files one person on the enterprise plan may keep")
     frozen_expires_s: float = Field(default=30 * 24 * 3600.0, gt=0, description="LoRAs are kept frozen this long after their plan ended")

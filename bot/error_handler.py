@@ -11,7 +11,8 @@ from discord import app_commands
 
 from bot import discord_codes
 from bot.commands.desk import focused
-from bot.errors import Refusal
+from bot.errors import Refusal, RefusalCode
+from bot.services.plans import Plan
 from bot.ui import cards, text
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ async def handle(interaction: Interaction, error: Exception) -> None:
     cause = _cause(error)
     if isinstance(cause, Refusal):
         _log.info("refused: %s", cause.code, extra=_context(interaction))
-        await _answer(interaction, text.refusal(cause))
+        await _answer(interaction, text.refusal(cause), _offer(interaction, cause))
     elif isinstance(cause, discord.HTTPException) and cause.code in discord_codes.LOST_INTERACTION:
         _log.warning("interaction lost: %s", cause, extra=_context(interaction))
     elif isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch | app_commands.TransformerError):
@@ -66,9 +67,18 @@ def _explained(interaction: Interaction, sentence: str) -> list[app_commands.Cho
     return [app_commands.Choice(name=words, value=str(option.get("value") or "")[:MAX_CHOICE_CHARS] or " ")]
 
 
-async def _answer(interaction: Interaction, sentence: str) -> None:
+def _offer(interaction: Interaction, refused: Refusal) -> int | None:
+    """What is sold that would have made this possible."""
+    desk = getattr(interaction.client, "desk", None)
+    if refused.code is not RefusalCode.PLAN_NEEDED or desk is None:
+        return None
+    sku: int | None = desk.sku_above(Plan(str(refused.facts["plan"])))
+    return sku
+
+
+async def _answer(interaction: Interaction, sentence: str, sku_id: int | None = None) -> None:
     """Say `sentence` to the asker alone, by whatever way the interaction still offers."""
-    response, card = interaction.response, cards.refusal(sentence)
+    response, card = interaction.response, cards.refusal(sentence, sku_id)
     nobody = discord.AllowedMentions.none()
     try:
         if interaction.type is discord.InteractionType.autocomplete:

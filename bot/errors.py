@@ -72,8 +72,15 @@ class RefusalCode(StrEnum):
     TOO_MANY_JOBS = "too_many_jobs"  # open, limit, here: True for a limit on waiting jobs in this server
     # plans
     PLAN_NEEDED = "plan_needed"  # feature, plan, needed, ended: a better plan they had, ended_at (unix seconds)
+    LORA_FROZEN = "lora_frozen"  # name: its owner's plan has ended
+    STORAGE_FULL = "storage_full"  # used, limit (bytes)
     # what people who manage a server set
     SETTING_OUT_OF_RANGE = "setting_out_of_range"  # name, value, minimum, maximum
+    REASON_TOO_LONG = "reason_too_long"  # length, limit
+    BLOCK_REFUSED = "block_refused"  # oneself, or somebody who runs this bot; -
+    NOT_BLOCKED = "not_blocked"  # -
+    NOTHING_TO_REFUND = "nothing_to_refund"  # open: bool, the job has not ended
+    NOT_GRANTED = "not_granted"  # no grant to take back; -
     TOO_MANY_PLACES = "too_many_places"  # limit: channels or roles in one list
     # permission
     BLOCKED = "blocked"  # reason, everywhere: bool

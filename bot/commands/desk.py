@@ -13,9 +13,11 @@ import discord
 
 from bot import discord_codes
 from bot.commands.uploads import Downloader, Upload
+from bot.entitlements import EntitlementDesk
 from bot.errors import Refusal, RefusalCode
 from bot.services.app import Services
 from bot.services.jobs import SubmittedJob
+from bot.services.plans import Plan
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.ui import cards, job_cards
 
@@ -44,6 +46,16 @@ class Desk:
     downloader: Downloader
     bell: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def entitlements(self) -> EntitlementDesk:
+        """What Discord says about plans."""
+        return EntitlementDesk(self.services)
+
+    def sku_above(self, plan: Plan) -> int | None:
+        """What is sold on Discord that grants more than `plan`; the least of it."""
+        better = [(Plan(granted).rank, sku) for sku, granted in self.services.settings.skus.items() if Plan(granted).rank > plan.rank]
+        return min(better)[1] if better else None
+
     def actor(self, interaction: Interaction) -> Actor:
         """Who asks, as the payload says: roles and permissions need no cache and no request."""
         user = interaction.user
@@ -57,6 +69,7 @@ class Desk:
         Raises:
             Refusal: see `Gate.check`.
         """
+        await self.entitlements.seen(interaction)
         await self.services.gate.check(action, self.actor(interaction), _channels(interaction), subject_id)
 
     def place(self, interaction: Interaction) -> JobPlace:

@@ -82,7 +82,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
                 seconds=seconds,
                 aspect=aspect,
                 seed=seed,
-                quality=Quality(quality or Quality.BEST),
+                quality=Quality(quality) if quality else None,
                 fit=Fit(fit or Fit.CROP),
                 control=ControlKind(control) if control else None,
                 change=Change(change) if change else None,

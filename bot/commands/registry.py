@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands import casts, generate, jobs, loras, privacy, quota, storyboard, train, verify
+from bot.commands import admin, casts, generate, jobs, loras, privacy, quota, settings, storyboard, train, verify
 from bot.commands.desk import Desk, Interaction
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -49,7 +49,8 @@ FORM_HANDLERS: Mapping[str, Handler] = {
 
 def build_commands(desk: Desk) -> list[AnyCommand]:
     """Every slash command, bound to `desk`."""
-    return [module.build(desk) for module in (train, generate, storyboard, loras, casts, jobs, quota, verify, privacy)]
+    modules = (train, generate, storyboard, loras, casts, jobs, quota, verify, privacy, settings, admin)
+    return [module.build(desk) for module in modules]
 
 
 def actions(commands: Iterable[AnyCommand]) -> set[str]:

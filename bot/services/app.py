@@ -6,17 +6,20 @@ from dataclasses import dataclass
 
 from bot.clock import Clock
 from bot.config import BotSettings
+from bot.services.administration import Administration
 from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.clips import Clips
 from bot.services.datasets import Datasets
 from bot.services.files import Files
+from bot.services.freezing import Freezing
 from bot.services.garbage import Garbage
 from bot.services.gate import Gate
 from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
 from bot.services.loras import Loras
+from bot.services.notices import Notices
 from bot.services.origins import Origins
 from bot.services.plans import Plans
 from bot.services.posts import Posts
@@ -47,6 +50,9 @@ class Services:
     quotas: Quotas
     plans: Plans
     servers: Servers
+    notices: Notices
+    freezing: Freezing
+    administration: Administration
     gate: Gate
     posts: Posts
     cards: Cards

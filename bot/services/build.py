@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.queue import JobQueue
+from bot.services.administration import Administration
 from bot.services.app import Services
 from bot.services.cards import Cards
 from bot.services.casts import Casts
@@ -12,6 +13,7 @@ from bot.services.clips import Clips
 from bot.services.datasets import Datasets
 from bot.services.estimates import Estimates
 from bot.services.files import Files
+from bot.services.freezing import Freezing
 from bot.services.garbage import Garbage
 from bot.services.gate import Gate, StoredFacts
 from bot.services.imports import Imports
@@ -20,6 +22,7 @@ from bot.services.library import Library
 from bot.services.line import Line
 from bot.services.links import LinkSigner
 from bot.services.loras import Loras
+from bot.services.notices import Notices
 from bot.services.origins import Origins
 from bot.services.outcomes import Outcomes
 from bot.services.overview import Overview
@@ -42,11 +45,13 @@ def build_services(
     plans = Plans(settings, database, clock)
     servers = Servers(database)
     quotas = Quotas(database, clock, plans, servers)
+    notices = Notices(database, servers, clock)
+    freezing = Freezing(settings, database, plans, notices, clock)
     estimates = Estimates(database, clock)
     uploads = Uploads(settings, database, store)
     loras = Loras(database, settings.base)
     outcomes = Outcomes(quotas, clock)
-    datasets = Datasets(settings, database, uploads, clock, quotas, estimates)
+    datasets = Datasets(settings, database, uploads, clock, quotas, estimates, freezing)
     jobs = Jobs(
         settings=settings,
         database=database,
@@ -70,11 +75,14 @@ def build_services(
         datasets=datasets,
         jobs=jobs,
         origins=Origins(settings, database),
-        clips=Clips(settings, jobs, loras, uploads, plans),
+        clips=Clips(settings, jobs, loras, uploads, plans, servers),
         loras=loras,
         quotas=quotas,
         plans=plans,
         servers=servers,
+        notices=notices,
+        freezing=freezing,
+        administration=Administration(settings, database, clock, jobs, quotas, plans, freezing, notices),
         gate=Gate(settings, StoredFacts(database, servers, plans)),
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),

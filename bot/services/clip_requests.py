@@ -24,7 +24,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What `/generate` was given. `loras` is the text as typed; None means the default."""
+    """What `/generate` was given. `loras` is the text as typed; None, and no `loras`, mean the server's default."""
 
     actor: Actor
     place: JobPlace
@@ -42,7 +42,7 @@ class GenerationRequest:
     clip: IncomingFile | None = None
     change: Change | None = None
     strength: float | None = None
-    quality: Quality = Quality.BEST
+    quality: Quality | None = None
     mute: bool = False
 
 
@@ -59,7 +59,7 @@ class StoryboardRequest:
     seconds: float | None = None
     aspect: str | None = None
     seed: int | None = None
-    quality: Quality = Quality.BEST
+    quality: Quality | None = None
     mute: bool = False
 
 

@@ -15,6 +15,7 @@ from bot.services.clip_requests import Change, GenerationRequest, StoryboardRequ
 from bot.services.jobs import Jobs, SubmittedJob
 from bot.services.loras import Loras, StackEntry, parse_stack
 from bot.services.plans import Feature, Plans, plan_needed
+from bot.services.servers import Servers
 from bot.services.sources import Role, Sources, nearest_aspect, refuse_conflicts, taken
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, JobPlace
@@ -41,6 +42,7 @@ from engine.contracts.stack import MAX_TOTAL_WEIGHT, senseless
 _Wish = tuple[float | None, str | None, float]
 """Seconds and shape as asked for, and the longest clip the person may make."""
 
+NO_LORAS = "none"
 MIN_SECONDS = 0.5
 MAX_FILM_SECONDS = 60.0
 """Of a clip that is continued: what the engine reads of anybody's file."""
@@ -59,6 +61,7 @@ class Clips:
     loras: Loras
     uploads: Uploads
     plans: Plans
+    servers: Servers
 
     async def submit(self, request: GenerationRequest) -> SubmittedJob:
         """`/generate`: check everything, store what came along, queue one clip.
@@ -84,7 +87,8 @@ class Clips:
         longest = await self._longest_of(request.actor, request.seconds)
         self._refuse_aspect(request.aspect)
         seed = checked_seed(request.seed)
-        adapters = await self._stack(parse_stack(request.loras), request.actor)
+        defaults = await self.servers.get(request.actor.guild_id)
+        adapters = await self._stack(parse_stack(_typed(request.loras, defaults.default_loras)), request.actor)
         await self._refuse_effects(adapters, guided=request.guide is not None)
         await self.jobs.queue.require()
         change = (request.change or Change.RESTYLE) if request.clip is not None else None
@@ -98,7 +102,7 @@ class Clips:
                     "adapters": adapters,
                     "geometry": self._geometry((request.seconds, request.aspect, longest), sources, change),
                     "seed": seed,
-                    "quality": request.quality,
+                    "quality": request.quality or defaults.default_quality,
                     "fit": request.fit,
                     "mute": request.mute,
                     "max_bytes": request.place.max_bytes,
@@ -120,7 +124,8 @@ class Clips:
         longest = await self._longest_of(request.actor, request.seconds)
         self._refuse_aspect(request.aspect)
         seed = checked_seed(request.seed)
-        adapters = await self._stack(parse_stack(request.loras), request.actor)
+        defaults = await self.servers.get(request.actor.guild_id)
+        adapters = await self._stack(parse_stack(_typed(request.loras, defaults.default_loras)), request.actor)
         await self._refuse_effects(adapters, guided=False)
         await self.jobs.queue.require()
         job = GenerateVideo(
@@ -132,7 +137,7 @@ class Clips:
             geometry=self._geometry((request.seconds, request.aspect, longest), {}, None),
             seed=seed,
             storyboard=Storyboard(scenes=tuple(Scene(prompt=prompt) for prompt in prompts)),
-            quality=request.quality,
+            quality=request.quality or defaults.default_quality,
             mute=request.mute,
             max_bytes=request.place.max_bytes,
         )
@@ -324,6 +329,12 @@ class Clips:
         num_frames = rule.default_frames if seconds is None else rule.frames_for(seconds)
         factor = UPSCALE_FACTOR if change is Change.UPSCALE else 1
         return Geometry(width=width * factor, height=height * factor, num_frames=num_frames, fps=rule.fps)
+
+
+def _typed(loras: str, default: str) -> str:
+    """The stack as typed, or the server's where nothing was; `none` stands for nothing at all."""
+    typed = loras.strip()
+    return default if not typed else "" if typed.lower() == NO_LORAS else typed
 
 
 def varies(job: GenerateVideo) -> bool:

@@ -14,6 +14,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.estimates import Estimates
+from bot.services.freezing import Freezing
 from bot.services.loras import first_visibility, parse_name, parse_trigger, refuse_taken
 from bot.services.quotas import Quotas, QuotaStatus
 from bot.services.uploads import Uploads
@@ -94,6 +95,7 @@ class Datasets:
     clock: Clock
     quotas: Quotas
     estimates: Estimates
+    freezing: Freezing
 
     async def open(self, owner: Actor, *, name: str, kind: LoraKind, trigger: str | None, files: Sequence[IncomingFile]) -> DatasetReport:
         """Open a draft with its first files (pictures, clips, `.txt` captions, zips). Without a trigger the name becomes the trigger.
@@ -102,7 +104,7 @@ class Datasets:
 
         Raises:
             Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, NO_ATTACHMENT, FILE_TOO_LARGE, TOO_MANY_ITEMS, ARCHIVE_REFUSED,
-                NO_USABLE_MEDIA, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE.
+                NO_USABLE_MEDIA, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE, PLAN_NEEDED, STORAGE_FULL.
         """
         parsed = parse_name(name)
         dataset = Dataset(
@@ -117,6 +119,7 @@ class Datasets:
             job_id=None,
             created_at=self.clock(),
         )
+        await self.freezing.require_room(owner)
         await self.refuse_taken(self.database.reader, owner, parsed)
         replaced: list[StoredObject] = []
         async with (

@@ -106,13 +106,14 @@ class Jobs:
 
         Raises:
             Refusal: QUEUE_UNAVAILABLE, DATASET_UNKNOWN, NOT_OWNER, DATASET_CLOSED, DATASET_TOO_SMALL, NAME_TAKEN, TOO_MANY_JOBS,
-                QUOTA_EXCEEDED.
+                QUOTA_EXCEEDED, PLAN_NEEDED, STORAGE_FULL.
         """
         earlier = await table.of_interaction(self.database.reader, interaction_id)
         if earlier is not None:
             return SubmittedJob(await self.overview.view(earlier), duplicate=True)
         dataset = await self.datasets.get(dataset_id, actor)
         check_startable(dataset)
+        await self.datasets.freezing.require_room(actor)
         await self.queue.require()
         profile = self.settings.profile
         defaults = self.settings.training_defaults(dataset.kind)
@@ -240,7 +241,7 @@ class Jobs:
         await self.quotas.reserve(tx, actor, job.job_id, units)
         route = await self.line.route(tx, job, place.guild_id)
         fleet.refuse_hopeless(self.queue.seen_workers, job, route.pool)
-        plan = await self.plans.plan_of(place.guild_id, actor.user_id, tx)
+        standing = await self.plans.standing(place.guild_id, actor.user_id, tx)
         there = await self.line.place(
             tx,
             base=job.base,
@@ -249,7 +250,7 @@ class Jobs:
             owner_id=actor.user_id,
             guild_id=place.guild_id,
             units=units,
-            plan=plan,
+            plan=standing.plan,
             now=now,
         )
         new = NewJob(
@@ -261,7 +262,7 @@ class Jobs:
             interaction_id=interaction_id,
             units=units,
             created_at=now,
-            plan=plan,
+            plan=standing.plan,
             pool=route.pool,
             turn=there.turn,
             fair_due=there.due,

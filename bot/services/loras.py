@@ -224,6 +224,8 @@ class Loras:
 def _use(lora: Lora, weight: float, base: str) -> AdapterUse:
     if lora.withheld is not None:
         raise Refusal(RefusalCode.LORA_WITHHELD, name=lora.name, reason=lora.withheld)
+    if lora.frozen_at is not None:
+        raise Refusal(RefusalCode.LORA_FROZEN, name=lora.name)
     if lora.base != base:
         raise Refusal(RefusalCode.LORA_OTHER_BASE, name=lora.name, base=lora.base, wanted=base)
     if lora.file is None:

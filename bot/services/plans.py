@@ -149,6 +149,15 @@ class Plans:
             news += [await table.end(tx, source, reference, now) for reference in gone]
         return any(news)
 
+    async def reconciled(self, source: PlanSource, holdings: Collection[Holding]) -> bool:
+        """A source tells everything that anybody holds; what it leaves out is over. True when that is news."""
+        now = self._clock()
+        references = {holding.reference for holding in holdings}
+        async with self._database.transaction() as tx:
+            news = [await table.put(tx, holding) for holding in holdings]
+            news += [await table.end(tx, source, one, now) for one in await table.references(tx, source, now) if one not in references]
+        return any(news)
+
 
 def plan_needed(feature: Feature, standing: Standing) -> Refusal:
     """The answer to somebody whose plan does not include `feature`."""

@@ -106,7 +106,7 @@ class Quotas:
         self._database = database
         self._clock = clock
         self._plans = plans
-        self._servers = servers
+        self.servers = servers
 
     async def status(self, actor: Actor) -> QuotaStatus:
         """The limit that leaves `actor` least, now."""
@@ -115,7 +115,7 @@ class Quotas:
     async def meters(self, actor: Actor, db: Connection | None = None) -> list[QuotaStatus]:
         """Every limit that holds for `actor`, their plan's first."""
         db, now = db or self._database.reader, self._clock()
-        settings = await self._servers.get(actor.guild_id)
+        settings = await self.servers.get(actor.guild_id)
         start, end = bounds_of(settings.window, now)
         today = window_of(now)
         found = [_meter(await self._daily_limit(db, actor), await ledger.of_user(db, actor.user_id, today), today + WINDOW_S)]
@@ -130,7 +130,7 @@ class Quotas:
 
     async def limits(self, actor: Actor) -> Limits:
         """What the server grants this person."""
-        return limits_for(await self._servers.get(actor.guild_id), actor.role_ids)
+        return limits_for(await self.servers.get(actor.guild_id), actor.role_ids)
 
     async def history(self, actor: Actor, days: int) -> list[UsageDay]:
         """A person's latest days, today last, days without anything included."""
@@ -145,7 +145,7 @@ class Quotas:
             Refusal: QUOTA_EXCEEDED; the caller's transaction must not go on.
         """
         now = self._clock()
-        settings = await self._servers.get(actor.guild_id)
+        settings = await self.servers.get(actor.guild_id)
         if not await ledger.reserve(tx, await self._wanted(tx, actor, settings, job_id, units, now)):
             meters = await self.meters(actor, tx)
             raise exceeded(units, _tightest([meter for meter in meters if meter.left < units] or meters))

@@ -155,6 +155,16 @@ async def of_owner(db: Connection, owner_id: int, limit: int) -> list[JobRecord]
     )
 
 
+async def select(db: Connection, where: str, values: Sequence[object]) -> list[JobRecord]:
+    """Jobs by a condition of a sibling module; `where` is a constant there, never typed text."""
+    return await _many(db, f"SELECT * FROM jobs WHERE {where}", values)  # noqa: S608
+
+
+async def note_credited(tx: Connection, job_id: str) -> None:
+    """What an ended job was charged was given back."""
+    await tx.execute("UPDATE jobs SET units_charged = 0 WHERE job_id = ? AND finished_at IS NOT NULL", (job_id,))
+
+
 async def count_open(db: Connection, owner_id: int) -> int:
     """Jobs of one person that have not ended."""
     return int(await _number(db, "SELECT count(*) FROM jobs WHERE owner_id = ? AND finished_at IS NULL", (owner_id,)))

@@ -62,6 +62,7 @@ class LoraRecord:
     version: int = 1
     examples: tuple[str, ...] = ()
     withheld: Withheld | None = None
+    frozen_at: float | None = None  # since when no plan covers it; None: it may be used
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,10 @@ async def get_many(db: Connection, lora_ids: Sequence[str]) -> dict[str, LoraRec
 
 
 async def unusable(db: Connection, lora_ids: Sequence[str]) -> list[str]:
-    """Those of `lora_ids` that no job may load now: gone, withheld, or never there."""
+    """Those of `lora_ids` that no job may load now: gone, withheld, frozen, or never there."""
     rows = await db.execute_fetchall(
         """SELECT value AS lora_id FROM json_each(?) AS wanted WHERE NOT EXISTS
-            (SELECT 1 FROM loras WHERE lora_id = wanted.value AND state = 'ready' AND withheld IS NULL)""",
+            (SELECT 1 FROM loras WHERE lora_id = wanted.value AND state = 'ready' AND withheld IS NULL AND frozen_at IS NULL)""",
         (json.dumps(list(lora_ids)),),
     )
     return [row["lora_id"] for row in rows]
@@ -167,8 +168,8 @@ async def changes(db: Connection) -> int:
 async def offers(db: Connection) -> list[Offer]:
     """Every LoRA that can be used, by name."""
     rows = await db.execute_fetchall(
-        """SELECT lora_id, owner_id, guild_id, visibility, name, kind, base FROM loras WHERE state = 'ready' AND withheld IS NULL
-        ORDER BY name, lora_id"""
+        """SELECT lora_id, owner_id, guild_id, visibility, name, kind, base FROM loras
+        WHERE state = 'ready' AND withheld IS NULL AND frozen_at IS NULL ORDER BY name, lora_id"""
     )
     return [
         Offer(
@@ -227,4 +228,5 @@ def _record(row: Row) -> LoraRecord:
         version=row["version"],
         examples=tuple(json.loads(row["examples"])),
         withheld=Withheld(row["withheld"]) if row["withheld"] is not None else None,
+        frozen_at=row["frozen_at"],
     )

@@ -95,6 +95,12 @@ async def open_ones(
     return found
 
 
+async def references(db: Connection, source: PlanSource, now: float) -> list[str]:
+    """A source's holdings that are not over."""
+    rows = await db.execute_fetchall("SELECT reference FROM holdings WHERE source = ? AND (ends_at IS NULL OR ends_at > ?)", (source, now))
+    return [str(row["reference"]) for row in rows]
+
+
 def _holding(row: Row) -> Holding:
     return Holding(
         source=PlanSource(row["source"]),

@@ -9,6 +9,8 @@ from sqlite3 import Row
 
 from aiosqlite import Connection
 
+from engine.contracts.generation import Quality
+
 
 class QuotaWindow(StrEnum):
     """How long a server's units have to last."""
@@ -46,6 +48,7 @@ class ServerSettings:
     server_units: int | None = None  # everybody's together per window
     window: QuotaWindow = QuotaWindow.DAY
     default_loras: str = ""
+    default_quality: Quality = Quality.BEST
     content_level: ContentLevel = ContentLevel.CHANNEL
     language: str | None = None  # None: the reader's own
     log_channel_id: int | None = None
@@ -70,6 +73,7 @@ async def get(db: Connection, guild_id: int) -> ServerSettings:
         server_units=row["server_units"],
         window=QuotaWindow(row["quota_window"]),
         default_loras=row["default_loras"],
+        default_quality=Quality(row["default_quality"]),
         content_level=ContentLevel(row["content_level"]),
         language=row["language"],
         log_channel_id=row["log_channel_id"],
@@ -78,16 +82,24 @@ async def get(db: Connection, guild_id: int) -> ServerSettings:
 
 async def put(tx: Connection, settings: ServerSettings) -> None:
     """Write everything that is one value per server."""
+    values = {
+        "guild_id": settings.guild_id,
+        "user_units": settings.limits.user_units,
+        "running": settings.limits.running,
+        "waiting": settings.limits.waiting,
+        "server_units": settings.server_units,
+        "quota_window": settings.window,
+        "default_loras": settings.default_loras,
+        "default_quality": settings.default_quality,
+        "content_level": settings.content_level,
+        "language": settings.language,
+        "log_channel_id": settings.log_channel_id,
+    }
+    columns, marks = ", ".join(values), ", ".join("?" * len(values))
+    changes = ", ".join(f"{column} = excluded.{column}" for column in values if column != "guild_id")
     await tx.execute(
-        """INSERT INTO guilds (guild_id, user_units, running, waiting, server_units, quota_window, default_loras, content_level, language,
-            log_channel_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (guild_id) DO UPDATE SET user_units = excluded.user_units, running = excluded.running, waiting = excluded.waiting,
-            server_units = excluded.server_units, quota_window = excluded.quota_window, default_loras = excluded.default_loras,
-            content_level = excluded.content_level, language = excluded.language, log_channel_id = excluded.log_channel_id""",
-        (
-            *(settings.guild_id, settings.limits.user_units, settings.limits.running, settings.limits.waiting, settings.server_units),
-            *(settings.window, settings.default_loras, settings.content_level, settings.language, settings.log_channel_id),
-        ),
+        f"INSERT INTO guilds ({columns}) VALUES ({marks}) ON CONFLICT (guild_id) DO UPDATE SET {changes}",  # noqa: S608 - names above
+        tuple(values.values()),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from discord import ui
+from discord import ButtonStyle, ui
 
 from bot.ui import format as fmt
 
@@ -81,9 +81,14 @@ class Card(ui.LayoutView):
         return components
 
 
-def refusal(sentence: str) -> Card:
-    """A "no" with its reason; always sent to the asker alone."""
-    return Card(REFUSAL_COLOUR).say(sentence).sealed()
+def refusal(sentence: str, sku_id: int | None = None) -> Card:
+    """A "no" with its reason; always sent to the asker alone. `sku_id`: Discord's own button that sells what is missing."""
+    return Card(REFUSAL_COLOUR).say(sentence).buttons(*premium_button(sku_id)).sealed()
+
+
+def premium_button(sku_id: int | None) -> list[ui.Item[Any]]:
+    """Discord's own button that sells a SKU; nothing where nothing is sold."""
+    return [] if sku_id is None else [ui.Button(style=ButtonStyle.premium, sku_id=sku_id)]
 
 
 def notice(sentence: str, accent: int = INFO_COLOUR) -> Card:

@@ -21,6 +21,7 @@ from bot.services.app import Services
 from bot.services.cards import Card
 from bot.services.clip_requests import GenerationRequest, StoryboardRequest
 from bot.services.datasets import DatasetReport
+from bot.services.freezing import Storage
 from bot.services.gate import Gate
 from bot.services.jobs import JobView, SubmittedJob
 from bot.services.library import Details, Filters, Page
@@ -29,7 +30,7 @@ from bot.services.origins import Origin
 from bot.services.plans import Plan, Standing, terms_of
 from bot.services.policy import Subject
 from bot.services.posts import Post, PostKind
-from bot.services.quotas import QuotaStatus
+from bot.services.quotas import QuotaStatus, UsageDay
 from bot.services.servers import ServerSettings
 from bot.services.shelf import Choice
 from bot.services.values import Actor, IncomingFile, JobPlace
@@ -263,6 +264,22 @@ class FakeQuotas:
     async def status(self, actor: Actor) -> QuotaStatus:
         """Some of it is used."""
         return QuotaStatus(limit=300, used=100, reserved=20, resets_at=time.time() + 3600)
+
+    async def meters(self, actor: Actor) -> list[QuotaStatus]:
+        """The only limit."""
+        return [await self.status(actor)]
+
+    async def history(self, actor: Actor, days: int) -> list[UsageDay]:
+        """The same every day."""
+        return [UsageDay(values.NOW - back * 86400, 8, 2) for back in reversed(range(days))]
+
+
+class FakeFreezing:
+    """Some files, none of them frozen."""
+
+    async def storage(self, actor: Actor) -> Storage:
+        """One gigabyte of five."""
+        return Storage(2**30, 5 * 2**30, 0, None)
 
 
 @dataclass
@@ -514,6 +531,8 @@ async def rig(
             "loras": FakeLoras(),
             "library": library,
             "quotas": FakeQuotas(),
+            "plans": facts,
+            "freezing": FakeFreezing(),
             "posts": FakePosts(),
             "cards": FakeCards(jobs, server._core.bell.ring),
             "files": FakeFiles(folder / "copies"),
@@ -524,7 +543,14 @@ async def rig(
         services = Services(settings=configured, clock=server.clock.now, gate=gate, **cast("dict[str, Any]", fakes | others))
         client = await stack.enter_async_context(CallsheetClient(configured, services))
         running = asyncio.create_task(client.start(server.token))
-        built = Rig(server, client, configured, services=services, facts=facts, **fakes)  # type: ignore[arg-type]
+        built = Rig(
+            server,
+            client,
+            configured,
+            services=services,
+            facts=facts,
+            **{name: fake for name, fake in fakes.items() if name not in ("plans", "freezing")},
+        )  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(15):
                 ready = asyncio.create_task(client.wait_until_ready())

@@ -8,7 +8,7 @@ from bot.errors import Refusal
 from bot.ui import format as fmt
 from bot.ui.text.problems import note, problem
 from bot.ui.text.refusals import refusal
-from bot.ui.text.words import KIND_ARTICLE, both, either
+from bot.ui.text.words import KIND_ARTICLE, both
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind
@@ -314,19 +314,3 @@ def failed_foot(price: str, job_id: str) -> str:
 
 
 # ---- lists ----------------------------------------------------------------------------------------------------------------------
-
-
-def quota_level(left: int, limit: int) -> list[str]:
-    """Head of `/quota`."""
-    return ["### Your units today", f"{fmt.bar(limit - left, limit, 16)} **{left:,}** of {limit:,} left"]
-
-
-def quota_lines(used: int, reserved: int, left: int, resets_at: float, clip: int, training: int) -> list[str]:
-    """Where the units went, what the rest buys, when they return, what things cost."""
-    buys = [fmt.count(left // clip, "clip"), *([fmt.count(left // training, "training")] if left >= training else [])]
-    return [
-        f"{used:,} spent · {reserved:,} held by open jobs",
-        f"Enough for {either(buys)}." if left >= clip else "Nothing more today.",
-        f"All of them return {fmt.relative(resets_at)}.",
-        f"-# A clip costs {fmt.count(clip, 'unit')}, a character training {fmt.count(training, 'unit')}; longer is more, failed is free.",
-    ]

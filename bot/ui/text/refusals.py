@@ -197,7 +197,7 @@ def _plan_needed(facts: Facts) -> str:
 
 
 def _blocked(facts: Facts) -> str:
-    reason = f" ({_string(facts, 'reason', '', 200)})" if facts.get("reason") else ""
+    reason = f" ({_code(facts, 'reason', 200)})" if facts.get("reason") else ""
     if facts.get("everywhere"):
         return f"You are blocked from using this bot{reason}; ask the people who run it."
     return f"You are blocked from using this bot in this server{reason}; ask somebody who manages the server."
@@ -333,6 +333,24 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
         "wait for one or cancel one in `/jobs`."
     ),
     RefusalCode.PLAN_NEEDED: _plan_needed,
+    RefusalCode.LORA_FROZEN: lambda f: (
+        f"{_code(f, 'name')} is frozen because the plan of its maker has ended; leave it out, or ask them to renew the plan."
+    ),
+    RefusalCode.STORAGE_FULL: lambda f: (
+        f"Your LoRAs take {fmt.megabytes(_whole(f, 'used'))} of {fmt.megabytes(_whole(f, 'limit'))}; "
+        "make room by deleting one in `/loras browse`."
+    ),
+    RefusalCode.REASON_TOO_LONG: lambda f: (
+        f"The reason has {_whole(f, 'length'):,} characters, {_whole(f, 'limit'):,} are kept; make it shorter."
+    ),
+    RefusalCode.BLOCK_REFUSED: lambda _: "Neither you nor the people who run this bot can be blocked; choose somebody else.",
+    RefusalCode.NOT_BLOCKED: lambda _: "This person is not blocked here; choose somebody who is.",
+    RefusalCode.NOTHING_TO_REFUND: lambda f: (
+        "This job has not ended, so nothing was charged yet; use `/admin cancel` to stop it."
+        if f.get("open")
+        else "This job was charged nothing, or it was given back already; choose another one."
+    ),
+    RefusalCode.NOT_GRANTED: lambda _: "There is no grant to take back; plans that were bought end where they were bought, ask there.",
     RefusalCode.SETTING_OUT_OF_RANGE: lambda f: (
         f"{_string(f, 'value')} is no number for {_string(f, 'name')}; "
         f"choose one from {_whole(f, 'minimum'):,} to {_whole(f, 'maximum'):,}."

@@ -144,7 +144,7 @@ async def test_generate_passes_a_clip_and_what_becomes_of_it(studio: Rig, image:
     given = {"prompt": "as a watercolour", "clip": image, "change": "restyle", "strength": 0.4}
     assert not (await studio.discord.user("maker").command("generate", given)).refused
     [request] = studio.clips.requests
-    assert (request.change, request.strength, request.quality) == (Change.RESTYLE, 0.4, Quality.BEST)
+    assert (request.change, request.strength, request.quality) == (Change.RESTYLE, 0.4, None)
     assert studio.clips.files == [{"clip": PICTURE}]
 
 

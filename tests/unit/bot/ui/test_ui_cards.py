@@ -9,18 +9,26 @@ from typing import Any
 import pytest
 
 from bot.config import BotSettings
+from bot.services.administration import UsageReport
 from bot.services.casts import Cast
 from bot.services.datasets import PlanWarning
+from bot.services.freezing import Storage
 from bot.services.imports import Imported
 from bot.services.library import Filters, Scope
+from bot.services.notices import Notice, NoticeKind
 from bot.services.origins import Origin
-from bot.services.quotas import QuotaStatus
+from bot.services.plans import Plan, PlanTerms, Standing
+from bot.services.quotas import QuotaStatus, UsageDay
+from bot.services.quotas import Scope as QuotaScope
+from bot.services.servers import Limits, QuotaWindow, ServerSettings
 from bot.storage.loras import LoraState, Withheld
-from bot.ui import cards, dataset_cards, job_cards, library_cards, list_cards, origin_cards, privacy_cards, result_cards
+from bot.storage.usage import JobCount
+from bot.ui import admin_cards, cards, dataset_cards, job_cards, library_cards, origin_cards, privacy_cards, result_cards
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
+from bot.ui.text import admin as admin_words
 from bot.ui.views import BUTTONS
-from engine.contracts.bases import BASES, TINY
+from engine.contracts.bases import BASES, TINY, BaseProfile
 from engine.contracts.failures import FailureCode
 from engine.contracts.generation import Extension, Scene, Storyboard, Upscale
 from engine.contracts.geometry import Geometry
@@ -48,6 +56,30 @@ def many_loras(number: int = 6) -> list[Any]:
 def many_jobs() -> list[Any]:
     """More jobs than a card shows, all of them cancellable."""
     return [values.view(values.record(LONG, job_id=f"01JD{n:022d}"), position=n + 1, eta=values.NOW) for n in range(30)]
+
+
+def quota_card(status: QuotaStatus, profile: BaseProfile = TINY, chart: tuple[int, int] | None = None) -> Card:
+    """`/quota` of somebody with the premium plan."""
+    standing = Standing(PlanTerms(Plan.PREMIUM, 2000, 10.0, 10**9), by_server=False, ends_at=None, ended=None, ended_at=None)
+    return admin_cards.quota(standing, [status], Storage(0, 10**9, 0, None), profile, profile.training[LoraKind.CHARACTER], chart=chart)
+
+
+def sent_notice(kind: str, **facts: Any) -> Notice:
+    """A notice with every fact there is."""
+    given = {
+        "loras": 7,
+        "names": "hero, zoko, dusk",
+        "delete_at": values.NOW,
+        "ends_at": values.NOW,
+        "plan": "premium",
+        "by": 5,
+        "user": 6,
+        "reason": "*" * 200,
+        "job": values.JOB_ID,
+        "units": 9,
+        "what": "limits",
+    }
+    return Notice(1, kind, given | facts, 5, None, None, 0)
 
 
 CARDS: dict[str, Callable[[], Card]] = {
@@ -113,8 +145,44 @@ CARDS: dict[str, Callable[[], Card]] = {
     "forget me?": lambda: privacy_cards.confirm_delete(),
     "casts": lambda: library_cards.casts([Cast("pilot", True, ((values.lora(), 0.9),)), Cast("others", False, ())]),
     "no casts": lambda: library_cards.casts([]),
-    "quota": lambda: list_cards.quota(QuotaStatus(2000, 1500, 100, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
-    "quota, spent": lambda: list_cards.quota(QuotaStatus(0, 0, 0, values.NOW), TINY, TINY.training[LoraKind.CHARACTER]),
+    "quota": lambda: quota_card(QuotaStatus(2000, 1500, 100, values.NOW), chart=(14, 1500)),
+    "quota, spent": lambda: quota_card(QuotaStatus(0, 0, 0, values.NOW)),
+    "quota, all limits, plan over": lambda: admin_cards.quota(
+        Standing(PlanTerms(Plan.FREE, 200, 6.0, 0), by_server=True, ends_at=values.NOW, ended=Plan.PREMIUM, ended_at=values.NOW),
+        [QuotaStatus(200, 10, 0, values.NOW, scope, QuotaWindow.WEEK) for scope in QuotaScope],
+        Storage(used=10**9, limit=0, frozen=3, delete_at=values.NOW),
+        TINY,
+        TINY.training[LoraKind.CHARACTER],
+        sku_id=7,
+    ),
+    "usage": lambda: admin_cards.usage(
+        UsageReport(
+            (UsageDay(values.NOW, 90, 10),) * 90,
+            (JobCount("generate_video", "succeeded", 90), JobCount("train_lora", "queued", 1)),
+            12,
+            ((1, 80), (2, 10)),
+        )
+    ),
+    "no usage": lambda: admin_cards.usage(UsageReport((UsageDay(values.NOW, 0, 0),) * 7, (), 0, ())),
+    "settings": lambda: admin_cards.settings(ServerSettings(1), admin_words.changed("channels")),
+    "settings, everything": lambda: admin_cards.settings(
+        ServerSettings(
+            1,
+            frozenset(range(50)),
+            frozenset(range(50)),
+            Limits(10, 1, 2),
+            {role: Limits(10**9, 1000, 1000) for role in range(10**18, 10**18 + 50)},
+            10**9,
+            QuotaWindow.MONTH,
+            "a" * 90,
+            log_channel_id=5,
+        )
+    ),
+    **{f"notice, {kind}": (lambda kind=kind: admin_cards.notice(sent_notice(kind))) for kind in NoticeKind},
+    **{
+        f"notice, {action}": (lambda action=action: admin_cards.notice(sent_notice(NoticeKind.ADMIN_ACTED, action=action)))
+        for action in ("block", "unblock", "refund", "cancel", "takedown", "grant", "settings")
+    },
 }
 
 
@@ -158,7 +226,10 @@ async def test_card_keeps_discords_limits_with_the_longest_values(name: str) -> 
         if part["type"] == 12:
             assert 1 <= len(part["items"]) <= 10
             assert all(item["description"] for item in part["items"]), "media without alt text"
-        if part["type"] == 2:
+        if part["type"] == 2 and part["style"] == 6:
+            assert part["sku_id"], "Discord itself names what a premium button sells"
+            assert not part.get("label")
+        elif part["type"] == 2:
             assert 1 <= len(part["label"]) <= 80
 
 
@@ -325,7 +396,7 @@ def test_quota_card_prices_work_for_every_base(base: str) -> None:
     """The price list is computed, not written."""
     profile = BASES[base]
     assert all(kind in profile.training for kind in LoraKind)
-    shown = words(list_cards.quota(QuotaStatus(10_000, 0, 0, values.NOW), profile, profile.training[LoraKind.CHARACTER]))
+    shown = words(quota_card(QuotaStatus(10_000, 0, 0, values.NOW), profile))
     assert "A clip costs" in shown
 
 

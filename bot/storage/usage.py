@@ -1,0 +1,48 @@
+"""What people did in one server, added up for those who manage it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiosqlite import Connection
+
+from bot.storage import jobs
+from bot.storage.jobs import JobRecord
+
+
+@dataclass(frozen=True)
+class JobCount:
+    """Jobs of one kind with one outcome."""
+
+    kind: str
+    status: str
+    jobs: int
+
+
+async def job_counts(db: Connection, guild_id: int, since: float) -> list[JobCount]:
+    """Jobs of a server since a moment, by kind and status."""
+    rows = await db.execute_fetchall(
+        """SELECT kind, status, count(*) AS jobs FROM jobs WHERE guild_id = ? AND created_at >= ?
+        GROUP BY kind, status ORDER BY kind, status""",
+        (guild_id, since),
+    )
+    return [JobCount(row["kind"], row["status"], row["jobs"]) for row in rows]
+
+
+async def people(db: Connection, guild_id: int, since: float) -> int:
+    """How many people started a job in a server since a moment."""
+    rows = await db.execute_fetchall(
+        "SELECT count(DISTINCT user_id) AS people FROM balances WHERE guild_id = ? AND day >= ?", (guild_id, since)
+    )
+    return int(next(iter(rows))["people"])
+
+
+async def open_in(db: Connection, guild_id: int, limit: int) -> list[JobRecord]:
+    """Newest jobs of a server that have not ended."""
+    # the unary plus keeps the planner on the small index of open jobs
+    return await jobs.select(db, "finished_at IS NULL AND +guild_id = ? ORDER BY job_id DESC LIMIT ?", (guild_id, limit))
+
+
+async def ended_in(db: Connection, guild_id: int, limit: int) -> list[JobRecord]:
+    """Newest jobs of a server, those that have ended."""
+    return await jobs.select(db, "guild_id = ? AND finished_at IS NOT NULL ORDER BY created_at DESC LIMIT ?", (guild_id, limit))
