@@ -51,6 +51,7 @@ class _Media:
     video: Path | None = None
     picture: Path | None = None
     video_source: StoredObject | None = None
+    chart: Path | None = None
 
 
 class Outbox:
@@ -224,16 +225,19 @@ class Outbox:
         job = record.job
         makers = await self._services.loras.makers(job.adapters, but=record.owner_id) if isinstance(job, GenerateVideo) else ()
         files: list[discord.File] = []
-        video = picture = None
+        video = picture = chart = None
         if media.video is not None:
             video = f"callsheet-{record.job_id.lower()}.mp4"
             files.append(discord.File(media.video, filename=video))
         elif media.picture is not None:
             picture = f"callsheet-{record.job_id.lower()}.png"
             files.append(discord.File(media.picture, filename=picture))
+        if media.chart is not None:
+            chart = f"callsheet-{record.job_id.lower()}-steps.png"
+            files.append(discord.File(media.chart, filename=chart))
         try:
             return await place.send(
-                view=self._card(post, Shown(video, picture, shown.link, shown.note, makers)),
+                view=self._card(post, Shown(video, picture, shown.link, shown.note, makers, chart)),
                 files=files,
                 nonce=post.nonce,
                 allowed_mentions=discord.AllowedMentions(
@@ -268,19 +272,27 @@ class Outbox:
         outcome = post.view.record.result if post.kind is PostKind.RESULT else None
         source = outcome.file if isinstance(outcome, VideoRendered) else outcome.preview if isinstance(outcome, LoraTrained) else None
         poster = outcome.poster if outcome is not None else None
+        drawn = outcome.chart if isinstance(outcome, LoraTrained) else None
         paths: list[Path] = []
         try:
-            video = picture = None
+            video = picture = chart = None
             if source is not None:
                 video = await self._services.files.fetch(source)
                 paths.append(video)
             if poster is not None and extension_of(poster.media_type) == "png":
-                try:
-                    picture = await self._services.files.fetch(poster)
-                    paths.append(picture)
-                except StoreError as error:
-                    _log.warning("no poster: %s", error, extra={"job_id": post.view.record.job_id})
-            yield _Media(video, picture, source)
+                picture = await self._fetched(poster, post, paths)
+            if drawn is not None:
+                chart = await self._fetched(drawn, post, paths)
+            yield _Media(video, picture, source, chart)
         finally:
             for path in paths:
                 path.unlink(missing_ok=True)
+
+    async def _fetched(self, picture: StoredObject, post: Post, paths: list[Path]) -> Path | None:
+        """A picture that adorns the message; without it the message goes out all the same."""
+        try:
+            paths.append(await self._services.files.fetch(picture))
+        except StoreError as error:
+            _log.warning("no picture: %s", error, extra={"job_id": post.view.record.job_id})
+            return None
+        return paths[-1]

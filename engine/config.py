@@ -69,6 +69,13 @@ class TrainConfig(Contract):
 
     gradient_checkpointing: bool | None = None
     checkpoint_every: int = Field(default=0, ge=0)  # steps; 0: only when asked
+    held_out: int | None = Field(default=None, ge=0, le=64)
+    """Items kept from training to judge it by."""
+
+    evaluate_every: int | None = Field(default=None, ge=0)
+    """Steps from one look at the checkpoint to the next; 0: the last step is taken without a look."""
+
+    stop_on_plateau: bool = True
     preview_every: int = Field(default=0, ge=0)  # steps; 0: never
     preview_prompt: str = Field(default="", max_length=2000)
     preview_seed: int = Field(default=7, ge=0, le=MAX_SEED)

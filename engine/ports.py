@@ -76,3 +76,14 @@ class NullMetrics:
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Drop it."""
+
+
+class Either:
+    """A cancel token that is on when one of two is."""
+
+    def __init__(self, one: CancelToken, other: CancelToken) -> None:
+        self._one, self._other = one, other
+
+    def cancelled(self) -> bool:
+        """True once either is."""
+        return self._one.cancelled() or self._other.cancelled()

@@ -37,7 +37,8 @@ from engine.sample.provenance import sign, write_signed
 from engine.sample.sources import require_guide
 from engine.sample.video import contact_sheet
 from engine.train.recipe import LocalItem, build_run
-from engine.train.run import TrainedLora, TrainingRun
+from engine.train.result import TrainedLora
+from engine.train.run import TrainingRun
 from worker import pipe
 from worker.child_link import ChildCommand, Link
 from worker.failures import code_of, describe
@@ -263,6 +264,9 @@ class Child:
                 poster=poster,
                 loss_curve=trained.loss_curve_png,
                 steps=trained.manifest.steps,
+                selection=trained.selection,
+                chart=trained.chart_png,
+                kept={step: path for step, path in trained.kept.items() if step != trained.manifest.steps},
             )
         )
 

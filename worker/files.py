@@ -99,6 +99,11 @@ class Scratch:
                 path.unlink(missing_ok=True)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -134,6 +139,7 @@ class Checkpoints:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._stored: dict[str, dict[str, StoredObject]] = {}  # job -> content -> where it lies already
 
     async def save(self, job_id: str, attempt: int, step: int, files: Sequence[Path]) -> None:
         """Store `files` as the job's state after `step`.
@@ -142,12 +148,19 @@ class Checkpoints:
             StoreError: Nothing changed for a reader.
         """
         entries = []
+        before, now = self._stored.get(job_id, {}), {}
         for path in files:
-            key = objects.checkpoint_key(job_id, f"{step:06d}-{attempt}-{path.name}")
-            entries.append(_CheckpointFile(name=path.name, object=await self._store.put_file(key, path, "application/octet-stream")))
+            sha256 = await asyncio.to_thread(_sha256, path)
+            stored = before.get(sha256)  # a checkpoint kept for the choice is part of many states, and is stored once
+            if stored is None:
+                key = objects.checkpoint_key(job_id, f"{step:06d}-{attempt}-{path.name}")
+                stored = await self._store.put_file(key, path, "application/octet-stream")
+            now[sha256] = stored
+            entries.append(_CheckpointFile(name=path.name, object=stored))
         data = _CheckpointIndex(step=step, files=tuple(entries)).model_dump_json().encode()
         name = f"index-{step:06d}-{attempt}-{len(data)}-{hashlib.sha256(data).hexdigest()}.json"
         await self._store.put_bytes(objects.checkpoint_key(job_id, name), data, "application/json")
+        self._stored[job_id] = now
         keep = {objects.checkpoint_key(job_id, name), *(entry.object.key for entry in entries)}
         for key in await self._store.list(objects.checkpoint_key(job_id, "")):
             if key not in keep:
@@ -180,6 +193,7 @@ class Checkpoints:
 
     async def drop(self, job_id: str) -> None:
         """Delete every state of a job that is over; what can't be deleted now is left to the store's clean-up."""
+        self._stored.pop(job_id, None)
         try:
             for key in await self._store.list(objects.checkpoint_key(job_id, "")):
                 await self._store.delete(key)

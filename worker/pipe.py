@@ -19,6 +19,7 @@ from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import LoraManifest
 from engine.contracts.model import Contract, JobId
 from engine.contracts.results import SceneRendered
+from engine.contracts.selection import Selection
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Bound of one message; a training set of thousands of paths and captions stays far below."""
@@ -140,6 +141,9 @@ class Trained(Contract):
     poster: Path | None
     loss_curve: Path | None
     steps: int
+    selection: Selection | None = None
+    chart: Path | None = None
+    kept: dict[int, Path] = Field(default_factory=dict)  # step -> file, without the chosen one
 
 
 class Rendered(Contract):

@@ -19,6 +19,7 @@ from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
 from engine.contracts.model import JobId, StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.selection import KeptCheckpoint
 from engine.errors import AdapterMissingError, ObjectMissingError, StoreError
 from engine.store import ObjectStore
 from worker import pipe
@@ -180,8 +181,15 @@ class Tasks:
             loss_curve=await self._put_artifact(this, made.loss_curve, "loss.png", "image/png"),
             steps=made.steps,
             seconds=this.seconds,
+            selection=made.selection,
+            chart=await self._put_artifact(this, made.chart, "selection.png", "image/png"),
+            kept=tuple([await self._put_kept(job, this, step, path) for step, path in sorted(made.kept.items())]),
         )
         return reporter.succeeded(result)
+
+    async def _put_kept(self, job: TrainLora, this: _Try, step: int, path: Path) -> KeptCheckpoint:
+        key = objects.kept_key(job.lora_id, job.job_id, this.lease.attempt, step)
+        return KeptCheckpoint(step=step, file=await self.store.put_file(key, path, "application/x-safetensors"))
 
     async def _render(self, job: GenerateVideo, folder: Path, this: _Try) -> End:
         try:

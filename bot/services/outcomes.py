@@ -15,7 +15,7 @@ from bot.storage.jobs import Ending, JobRecord
 from engine.contracts.events import CheckpointSaved, Event, JobCancelled, JobFailed, JobStarted, JobSucceeded, PreviewReady
 from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import GenerateVideo, TrainLora
-from engine.contracts.results import LoraTrained
+from engine.contracts.results import LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus
 
 
@@ -77,7 +77,8 @@ class Outcomes:
 
     async def _succeed(self, tx: Connection, record: JobRecord, event: JobSucceeded) -> None:
         result = event.result
-        ending = Ending(JobStatus.SUCCEEDED, record.units, self._clock(), record.total_steps, result=result)
+        charged = _charged(record, result)
+        ending = Ending(JobStatus.SUCCEEDED, charged, self._clock(), record.total_steps, result=result)
         if not await self._end(tx, record, ending):
             return
         if isinstance(result, LoraTrained):
@@ -95,3 +96,11 @@ class Outcomes:
     async def _post(self, tx: Connection, record: JobRecord, kind: PostKind, payload: str) -> None:
         nonce = nonce_for(record.job_id, kind)
         await outbox_table.insert(tx, job_id=record.job_id, kind=kind, nonce=nonce, payload=payload, now=self._clock())
+
+
+def _charged(record: JobRecord, result: LoraTrained | VideoRendered) -> int:
+    """The price; of a training that stopped on a plateau, only the steps that ran."""
+    selection = result.selection if isinstance(result, LoraTrained) else None
+    if selection is None or not selection.stopped_early or not isinstance(record.job, TrainLora):
+        return record.units
+    return charge_for(record.units, selection.scores[-1].step, record.job.steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from sqlite3 import Row
 
@@ -120,18 +120,21 @@ async def mark_ready(tx: Connection, job_id: str, trained: LoraTrained, now: flo
     if lora.state is LoraState.GONE:
         await tx.execute("UPDATE loras SET purged = 0 WHERE lora_id = ?", (trained.lora_id,))
         return
-    files = Version(
+    chosen = Version(
         lora_id=trained.lora_id,
         version=0,
         job_id=job_id,
         file=trained.file,
         preview=trained.preview,
         poster=trained.poster,
-        loss_curve=trained.loss_curve,
+        loss_curve=trained.chart or trained.loss_curve,
         manifest=trained.manifest,
         created_at=now,
     )
-    await add_version(tx, files)
+    for kept in trained.kept:  # to pick instead; what was chosen comes last and is in use
+        manifest = trained.manifest.model_copy(update={"steps": kept.step, "final_loss": None})
+        await add_version(tx, replace(chosen, file=kept.file, manifest=manifest, preview=None, poster=None))
+    await add_version(tx, chosen)
 
 
 async def versions(db: Connection, lora_id: str) -> list[Version]:

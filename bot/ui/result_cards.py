@@ -13,7 +13,7 @@ from bot.storage.jobs import JobRecord
 from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, Card
 from bot.ui.job_cards import charge, title
-from bot.ui.text import lines
+from bot.ui.text import checkpoints, lines
 from engine.contracts.bases import BASES
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo
@@ -29,6 +29,7 @@ class Shown:
     link: str | None = None
     note: str = ""  # a line above the facts, such as why this is not in its channel
     makers: tuple[int, ...] = ()  # of the LoRAs that were used, without the clip's owner
+    chart: str | None = None  # of a training: how its checkpoint was chosen
 
 
 def result(view: JobView, shown: Shown) -> Card:
@@ -80,8 +81,13 @@ def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
         *lines.lora_facts(manifest.kind, manifest.trigger, manifest.rank, manifest.items, outcome.steps, manifest.final_loss),
         lines.made_with(_base_title(record.base), "trained", outcome.seconds, charge(record)),
     )
-    still: list[ui.Item[Any]] = [views.animate_button(record.job_id)] if outcome.poster is not None else []
-    return card.buttons(*still, *_download(shown), views.delete_button(record.job_id)).sealed()
+    if outcome.selection is not None:
+        card.say(*checkpoints.choice(outcome.selection))
+        if shown.chart is not None:
+            card.show(shown.chart, checkpoints.chart_alt(outcome.selection))
+    others: list[ui.Item[Any]] = [views.versions_button(outcome.lora_id, checkpoints.PICK)] if outcome.kept else []
+    others += [views.animate_button(record.job_id)] if outcome.poster is not None else []
+    return card.buttons(*others, *_download(shown), views.delete_button(record.job_id)).sealed()
 
 
 def _media(card: Card, shown: Shown, alt: str) -> None:

@@ -210,9 +210,9 @@ def download_button(lora_id: str) -> LoraButton:
     return LoraButton("download", lora_id, "Download", emoji="⬇️")
 
 
-def versions_button(lora_id: str) -> LoraButton:
-    """List the versions."""
-    return LoraButton("versions", lora_id, "Versions", emoji="🕘")
+def versions_button(lora_id: str, label: str = "Versions") -> LoraButton:
+    """List the versions, the steps of one training among them."""
+    return LoraButton("versions", lora_id, label, emoji="🕘")
 
 
 def renew_button(lora_id: str) -> LoraButton:

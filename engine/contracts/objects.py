@@ -33,6 +33,11 @@ def lora_key(lora_id: str, job_id: str, attempt: int) -> str:
     return f"loras/{lora_id}/{job_id}-{attempt}.safetensors"
 
 
+def kept_key(lora_id: str, job_id: str, attempt: int, step: int) -> str:
+    """A checkpoint of a training that can be picked instead of the chosen one."""
+    return f"loras/{lora_id}/{job_id}-{attempt}-step-{step:06d}.safetensors"
+
+
 def artifact_key(job_id: str, attempt: int, filename: str) -> str:
     """Anything else a job produced; attempts never overwrite each other."""
     return f"jobs/{job_id}/{attempt}/{filename}"

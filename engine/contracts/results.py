@@ -9,6 +9,7 @@ from pydantic import Field
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraManifest
 from engine.contracts.model import Contract, StoredObject
+from engine.contracts.selection import KeptCheckpoint, Selection
 
 
 class LoraTrained(Contract):
@@ -23,6 +24,9 @@ class LoraTrained(Contract):
     loss_curve: StoredObject | None  # PNG
     steps: int
     seconds: float
+    selection: Selection | None = None  # how its checkpoint was chosen; None: there was no choice
+    chart: StoredObject | None = None  # the same as a picture (PNG)
+    kept: tuple[KeptCheckpoint, ...] = ()  # checkpoints that can be picked instead
 
 
 class SceneRendered(Contract):

@@ -37,6 +37,7 @@ class Sample:
     caption: str
     class_caption: str | None  # the caption as if the trigger had never been; None without a trigger
     guide: torch.Tensor | None = None  # [C, f, h/k, w/k], normalised latents of the guiding frames of an effect
+    item: int = 0  # index of the item it is a window of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -108,9 +108,10 @@ class Preparation:
         index = self._unread.popleft()
         source, guide = self._sources[index]
         try:
-            return self._reader.read(self._items[index], source, guide, self._windows[index])
+            samples = self._reader.read(self._items[index], source, guide, self._windows[index])
         except InvalidMediaError as error:
             raise self._named(index, error) from error
+        return [replace(sample, item=index) for sample in samples]
 
     def facts(self) -> list[dict[str, Any]]:
         """What is learned from each file, for people: its windows, and the shots that are too short for any."""

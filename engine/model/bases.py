@@ -94,6 +94,9 @@ class Base:
     memory: str = ""
     """What it needs, in words for `python -m engine bases`."""
 
+    likeness: str | None = None
+    """Vision model of transformers that compares frames with a training set; None: colours alone."""
+
     @property
     def name(self) -> str:
         """The name people type."""
@@ -214,6 +217,7 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                 profile=LTX_2_3,
                 source="diffusers/LTX-2.3-Diffusers",
                 dtype="bfloat16",
+                likeness="facebook/dinov2-base",
                 sampling=_LTX_SAMPLING,
                 # first frame: Lightricks' i2v and in-context recipes, reference ltx-2.3.md §1.4
                 presets={

@@ -12,9 +12,10 @@ import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -233,6 +234,12 @@ class ResidentBase:
         """Normalised latents [B, C, f, h, w], fp32, of `pixels` [B, 3, F, H, W] in -1..1; the mode, never a sample."""
         vae = self.pipeline.vae
         return self.normalised(vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode().float())
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bf16 matrix products around fp32 adapter weights on a bf16 base; nothing on an fp32 one."""
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return cast("AbstractContextManager[None]", torch.autocast(self.device.type, self.dtype))
 
     def video_coords(self, latent_frames: int, latent_height: int, latent_width: int, fps: float) -> torch.Tensor:
         """Bounds [1, 3, N, 2] of every packed token in seconds and pixels, as the pipeline computes them."""

@@ -19,7 +19,7 @@ import torch
 
 FILENAMES: Final = ("checkpoint-a.safetensors", "checkpoint-b.safetensors")
 _STATE_KEY: Final = "callsheet_checkpoint"
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _log = logging.getLogger(__name__)
 

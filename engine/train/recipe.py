@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +20,17 @@ from engine.data.cache import FeatureCache
 from engine.data.dataset import LocalItem, TextTable, data_sha256
 from engine.data.prepare import Extract, ItemReader
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
+from engine.evaluate.exam import Exam, looks_every
+from engine.evaluate.held_out import held_out_count
+from engine.evaluate.identity import likeness_for
 from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
 from engine.model.loader import ResidentBase
-from engine.ports import CancelToken, EventSink, MetricLogger, NeverCancelled, NullSink
+from engine.ports import CancelToken, Either, EventSink, MetricLogger, NeverCancelled, NullSink
 from engine.sample.generate import generate
 from engine.sample.video import contact_sheet
 from engine.train import checkpoint
-from engine.train.run import RunParts, TrainingRun
+from engine.train.parts import RunParts
+from engine.train.run import TrainingRun
 
 __all__ = ["LocalItem", "TrainingRun", "build_run"]
 
@@ -42,17 +47,19 @@ def build_run(
     metrics: MetricLogger,
     resume: bool,
     gives_way: CancelToken | None = None,
+    began_at: datetime | None = None,
 ) -> TrainingRun:
     """A training of `items` on `resident`, ready for `step()`; nothing is on the base yet.
 
     `resume` goes on from `run_dir/checkpoint` when there is one. A preview stops between two denoising steps when
-    `gives_way` says that something more urgent waits, and is tried again later.
+    `gives_way` says that something more urgent waits, and is tried again later. `began_at` (default: now) is the date in the
+    manifest; a resumed run keeps that of its checkpoint.
 
     Raises:
         DatasetTooSmallError: fewer items than the kind needs at least.
         InvalidConfigError: sizes the base cannot do, or a checkpoint of another training.
     """
-    completed = resident.base.completed(config)
+    completed = _with_looks(resident.base.completed(config), len(items))
     _require_enough(completed, items)
     _require_size(resident, completed)
     if completed.control is not None:
@@ -86,6 +93,15 @@ def build_run(
         sink=sink,
         cancel=cancel,
         metrics=metrics,
+        exam=Exam(
+            resident=resident,
+            config=completed,
+            likeness=likeness_for(resident.base.likeness if completed.evaluate_every else None, resident.device),
+            folder=run_dir / "checkpoint",
+            cancel=cancel,
+            gives_way=gives_way or NeverCancelled(),
+        ),
+        began_at=datetime.fromisoformat(found.facts["began_at"]) if found is not None else began_at or datetime.now(UTC),
         render_preview=_Previews(resident, completed, run_dir, cancel, gives_way or NeverCancelled()),
     )
     return TrainingRun(parts, found)
@@ -115,7 +131,7 @@ class _Previews:
         use = LoadedUse(lora, self._config.name, 1.0, self._config.trigger, self._config.kind)
         sha256 = file_sha256(lora)
         try:
-            clip = generate(self._resident, sample, [use], NullSink(), _Either(self._cancel, self._gives_way))
+            clip = generate(self._resident, sample, [use], NullSink(), Either(self._cancel, self._gives_way))
         except JobCancelledError:
             if self._cancel.cancelled():
                 raise
@@ -127,15 +143,13 @@ class _Previews:
         return image
 
 
-class _Either:
-    """Cancelled when one of two tokens is."""
-
-    def __init__(self, one: CancelToken, other: CancelToken) -> None:
-        self._one, self._other = one, other
-
-    def cancelled(self) -> bool:
-        """True once either is."""
-        return self._one.cancelled() or self._other.cancelled()
+def _with_looks(config: TrainConfig, num_items: int) -> TrainConfig:
+    """`config` with how often its checkpoints are looked at and how many items are kept aside for it, where it does not say."""
+    every = looks_every(config.steps) if config.evaluate_every is None else config.evaluate_every
+    aside = held_out_count(num_items) if config.held_out is None else config.held_out
+    if every and aside > num_items - 1:
+        raise InvalidConfigError(f"{aside} of {num_items} items cannot be kept aside: nothing would be left to learn from.")
+    return config.model_copy(update={"evaluate_every": every, "held_out": aside if every else 0})
 
 
 def _require_enough(config: TrainConfig, items: Sequence[LocalItem]) -> None:

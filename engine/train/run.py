@@ -1,6 +1,6 @@
 """One LoRA training as a stepper: whoever owns the device calls `step()` and may do other work in between.
 
-`step()` does one small thing and returns: prepare one item, or make one optimizer step, or render one preview. All
+`step()` does one small thing and returns: prepare one item, or make one optimizer step, or a piece of a look at the checkpoint. All
 randomness comes from the run's own generators, so what happens between two steps cannot change what is learned.
 """
 
@@ -10,68 +10,37 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import torch
 
-from engine.config import TrainConfig
 from engine.contracts.events import Phase
-from engine.contracts.lora import LoraManifest
 from engine.control.condition import reference_coords
 from engine.data.buckets import Bucket
-from engine.data.dataset import Batch, LocalItem, Sample, TextTable, collate
-from engine.data.prepare import ItemReader, Preparation
-from engine.errors import DeadAdapterError, InvalidConfigError, JobCancelledError, LossNotFiniteError
-from engine.model.adapters import delta_norm, save_lora
-from engine.model.loader import ResidentBase, pack_latents
+from engine.data.dataset import Batch, Sample, collate
+from engine.data.prepare import Preparation
+from engine.errors import InvalidConfigError, JobCancelledError, LossNotFiniteError
+from engine.evaluate.exam import Exam
+from engine.evaluate.held_out import HeldOutGrid, pick_held_out
+from engine.model.loader import pack_latents
 from engine.model.memory import guarded
-from engine.ports import CancelToken, EventSink, MetricLogger
 from engine.train import checkpoint
 from engine.train.checkpoint import Checkpoint
 from engine.train.learning_rate import learning_rate_at
-from engine.train.metrics import JsonlMetrics, draw_loss_curve
+from engine.train.metrics import JsonlMetrics
 from engine.train.objective import noised, velocity_loss, with_reference
+from engine.train.parts import RunParts
+from engine.train.result import TrainedLora, save_adapter, write_result
+from engine.train.seeds import generator_for
 from engine.train.state import TrainState, begin, to_checkpoint
 
 PREVIEW_POSTPONED: Final = None
 _TIMED_STEPS: Final = 20  # steps the reported pace is averaged over
-
-RenderPreview = Callable[[int, Path], Path | None]
-"""(step, LoRA file) -> picture, or None when the preview gave way to something more urgent and should be tried again."""
-
-
-@dataclass(frozen=True)
-class TrainedLora:
-    """What a training leaves behind."""
-
-    path: Path
-    manifest: LoraManifest
-    loss_curve_png: Path
-
-
-@dataclass(frozen=True)
-class RunParts:
-    """What the recipe has wired for a run; the run changes none of it."""
-
-    resident: ResidentBase
-    config: TrainConfig  # completed: nothing is None that a preset can fill
-    items: Sequence[LocalItem]
-    reader: ItemReader
-    texts: TextTable
-    data_sha256: str
-    identity: str
-    run_dir: Path
-    sink: EventSink
-    cancel: CancelToken
-    metrics: MetricLogger
-    render_preview: RenderPreview
 
 
 class TrainingRun:
@@ -89,11 +58,14 @@ class TrainingRun:
         self._resume_from = resume_from
         self._preparation = Preparation(parts.reader, parts.items)
         self._samples: list[Sample] = []
+        self._held_out: list[Sample] = []
+        self._sitting: Iterator[Path | None] | None = None
         self._state: TrainState | None = None
         self._coords: dict[Bucket, torch.Tensor] = {}
         self._pace: deque[float] = deque(maxlen=_TIMED_STEPS)
         self._preview_due = False
         self._closed = False
+        self._kept_aside = pick_held_out(len(parts.items), parts.config.held_out or 0, generator_for(parts.config.seed, "held-out"))
         parts.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = JsonlMetrics(parts.run_dir / "metrics.jsonl", after_step=self.steps_done)
 
@@ -112,7 +84,11 @@ class TrainingRun:
     @property
     def finished(self) -> bool:
         """True when `step()` has nothing left to do."""
-        return self._state is not None and self._state.step >= self.total_steps and not self._preview_due
+        return self._state is not None and self._is_trained(self._state) and not self._preview_due and self._sitting is None
+
+    def _is_trained(self, state: TrainState) -> bool:
+        """True after the last step, or once further ones would make nothing better."""
+        return state.step >= self.total_steps or (self._parts.config.stop_on_plateau and self._parts.exam.has_stalled)
 
     def step(self) -> None:
         """Do the next small thing and report it; see the class for what can be raised."""
@@ -121,9 +97,11 @@ class TrainingRun:
         with guarded("A training step"):
             if self._state is None:
                 self._prepare_next()
+            elif self._sitting is not None:
+                self._look(self._state, self._sitting)
             elif self._preview_due:
                 self._preview(self._state)
-            elif self._state.step < self.total_steps:
+            elif not self._is_trained(self._state):
                 self._train(self._state)
 
     def _train(self, state: TrainState) -> None:
@@ -144,6 +122,7 @@ class TrainingRun:
         self._report(state, value, is_preservation, learning_rate, grad_norm, time.perf_counter() - started)
 
         self._preview_due = _due(state.step, config.preview_every)
+        self._sit_if_due(state)
         if _due(state.step, config.checkpoint_every) and state.step < self.total_steps:
             self.save_checkpoint()
 
@@ -168,7 +147,7 @@ class TrainingRun:
         shown = noisy if batch.guides is None else with_reference(noisy, pack_latents(batch.guides))
 
         def predicted() -> torch.Tensor:
-            with self._precision():
+            with self._parts.resident.autocast():
                 velocity = self._parts.resident.velocity(shown.tokens, shown.timestep, shown.sigma, text, coords)
             return velocity[:, : noisy.target.shape[1]]
 
@@ -208,7 +187,10 @@ class TrainingRun:
         """Do one piece of the preparation or, when all is done, begin to train."""
         parts, preparation = self._parts, self._preparation
         for sample in preparation.step():
-            self._samples.append(sample)
+            if sample.item not in self._kept_aside:
+                self._samples.append(sample)
+            elif all(other.item != sample.item for other in self._held_out):
+                self._held_out.append(sample)  # one window of a long clip tells enough
             parts.texts.add(sample.caption)
             if sample.class_caption is not None and parts.config.preservation_share:
                 parts.texts.add(sample.class_caption)
@@ -221,10 +203,35 @@ class TrainingRun:
     def _begin(self) -> TrainState:
         parts = self._parts
         state = begin(parts.resident, parts.config, [sample.bucket for sample in self._samples], self._resume_from)
+        if self._resume_from is not None:
+            parts.exam.restore(self._resume_from.facts["exam"], self._resume_from.tensors)
         self._resume_from = None
         if parts.config.gradient_checkpointing:
             parts.resident.transformer.enable_gradient_checkpointing()
+        asked = self._held_out or self._samples[:1]
+        grid = HeldOutGrid(
+            parts.resident,
+            asked,
+            [parts.texts.batch([sample.caption]) for sample in asked],
+            [self._coords_of(sample.bucket) for sample in asked],
+            generator_for(parts.config.seed, "held-out noise"),
+        )
+        parts.exam.begin(grid, self._samples, self._held_out)
+        self._sit_if_due(state)  # a run that was stopped while it looked at its last checkpoint looks again
         return state
+
+    def _sit_if_due(self, state: TrainState) -> None:
+        if self._parts.exam.is_due(state.step):
+            self._sitting = self._parts.exam.sit(state.step, state.adapter, partial(save_adapter, self._parts, state))
+
+    def _look(self, state: TrainState, sitting: Iterator[Path | None]) -> None:
+        """One piece of a look at the checkpoint; what it finds is the exam's."""
+        for picture in sitting:
+            if picture is not None:
+                self._parts.sink.preview(state.step, picture)
+            return
+        self._sitting = None
+        self._parts.metrics.log(state.step, _figures(self._parts.exam))
 
     def _coords_of(self, bucket: Bucket) -> torch.Tensor:
         """Positions of a bucket's tokens, those of its guide after them; at the base's frame rate for stills too, as in sampling."""
@@ -240,15 +247,10 @@ class TrainingRun:
             self._coords[bucket] = coords
         return self._coords[bucket]
 
-    def _precision(self) -> Any:
-        """bf16 matrix products around fp32 adapter weights on a bf16 base; nothing on an fp32 one."""
-        resident = self._parts.resident
-        return nullcontext() if resident.dtype is torch.float32 else torch.autocast(resident.device.type, resident.dtype)
-
     def _preview(self, state: TrainState) -> None:
         """Render the adapter as it is, from a file as anybody would; a preview that gave way stays due."""
         lora = self._parts.run_dir / "preview.safetensors"
-        save_lora(lora, state.adapter.modules, self._manifest(state), self._parts.resident.dtype)
+        save_adapter(self._parts, state, lora)
         try:
             image = self._parts.render_preview(state.step, lora)
         finally:
@@ -259,55 +261,24 @@ class TrainingRun:
 
     def save_checkpoint(self) -> Path | None:
         """Write resume state to `run_dir/checkpoint` and report it; None while there is nothing to resume yet."""
-        state = self._state
+        state, exam = self._state, self._parts.exam
         if state is None or state.step == 0:
             return None
-        path = checkpoint.save(self._parts.run_dir / "checkpoint", to_checkpoint(state, self._parts.identity))
-        self._parts.sink.checkpoint(state.step, (path,))
+        path = checkpoint.save(self._parts.run_dir / "checkpoint", to_checkpoint(state, exam, self._parts.began_at, self._parts.identity))
+        exam.tidy()
+        self._parts.sink.checkpoint(state.step, (path, *exam.kept_files().values()))
         return path
 
     def finish(self) -> TrainedLora:
-        """Write the LoRA and its loss curve; also possible before the last step.
+        """Write the chosen LoRA, its loss curve and the chart of the choice; also possible before the last step.
 
         Raises:
-            DeadAdapterError: the adapter changes nothing.
+            DeadAdapterError: the adapter changes nothing, or nothing that can be seen in a prediction.
             InvalidConfigError: nothing was trained yet.
         """
-        state, parts = self._state, self._parts
-        if state is None or state.step == 0:
+        if self._state is None or self._state.step == 0:
             raise InvalidConfigError("Nothing was trained yet; make at least one step.")
-        parts.sink.progress(Phase.SAVING, 0, 1)
-        if not any(delta_norm(down, up) > 0.0 for down, up in state.adapter.modules.values()):
-            raise DeadAdapterError("The training changed nothing; raise the learning rate or the number of steps.")
-        manifest = self._manifest(state)
-        path = parts.run_dir / f"{parts.config.name}.safetensors"
-        save_lora(path, state.adapter.modules, manifest, parts.resident.dtype)
-        curve = draw_loss_curve(parts.run_dir / "loss_curve.png", list(state.losses), list(state.losses.values()), parts.config.name)
-        parts.sink.progress(Phase.SAVING, 1, 1)
-        return TrainedLora(path, manifest, curve)
-
-    def _manifest(self, state: TrainState) -> LoraManifest:
-        config, profile = self._parts.config, self._parts.resident.base.profile
-        last = list(state.losses.values())[-max(1, len(state.losses) // 10) :]
-        return LoraManifest(
-            name=config.name,
-            kind=config.kind,
-            trigger=config.trigger,
-            base=profile.name,
-            base_revision=profile.revision,
-            rank=config.rank,
-            targets=config.targets or (),
-            steps=state.step,
-            learning_rate=config.learning_rate,
-            width=config.width,
-            height=config.height,
-            items=len(self._parts.items),
-            data_sha256=self._parts.data_sha256,
-            seed=config.seed,
-            final_loss=fmean(last) if last else None,
-            control=config.control,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        return write_result(self._parts, self._state)
 
     def close(self) -> None:
         """Take the adapter off: the base is exactly the base again. Safe to call twice and after any error."""
@@ -327,6 +298,12 @@ class TrainingRun:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close it."""
         self.close()
+
+
+def _figures(exam: Exam) -> dict[str, float]:
+    """The latest score as metrics."""
+    score = exam.scores[-1].model_dump(exclude={"step", "faults"}, exclude_none=True)
+    return {f"exam_{name}": value for name, value in score.items()}
 
 
 def _due(step: int, every: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from engine.config import TrainConfig
 from engine.data.buckets import Bucket
 from engine.data.dataset import BatchOrder
+from engine.evaluate.exam import Exam
 from engine.model.adapters import TrainableAdapter
 from engine.model.loader import ResidentBase
 from engine.train.checkpoint import Checkpoint
@@ -54,10 +56,16 @@ def begin(resident: ResidentBase, config: TrainConfig, buckets: Sequence[Bucket]
     return state
 
 
-def to_checkpoint(state: TrainState, identity: str) -> Checkpoint:
-    """`state` as a value to save; tensors are shared with the state, not copied."""
-    facts = {"losses": [[step, loss] for step, loss in state.losses.items()], "waiting": state.order.state()}
-    tensors = {"generator.order": state.order_generator.get_state(), "generator.noise": state.noise_generator.get_state()}
+def to_checkpoint(state: TrainState, exam: Exam, began_at: datetime, identity: str) -> Checkpoint:
+    """`state` and what the exam knows as a value to save; tensors are shared with the state, not copied."""
+    exam_facts, exam_tensors = exam.state()
+    facts = {
+        "losses": [[step, loss] for step, loss in state.losses.items()],
+        "waiting": state.order.state(),
+        "began_at": began_at.isoformat(),
+        "exam": exam_facts,
+    }
+    tensors = {**exam_tensors, "generator.order": state.order_generator.get_state(), "generator.noise": state.noise_generator.get_state()}
     for index, weight in enumerate(state.adapter.parameters):
         tensors[f"weight.{index}"] = weight
         for moment in _MOMENTS:

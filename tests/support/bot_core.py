@@ -220,9 +220,9 @@ class PlayedWorker:
         """The running attempt of a job."""
         return int(await self.redis.hget(self.keys.tries(job_id), "attempt") or 1)
 
-    async def succeed(self, job: TrainLora | GenerateVideo, **passport: Any) -> None:
-        """End a claimed job with a result; `passport` changes the manifest of a trained LoRA, or the file of a clip."""
-        result = trained(job) if isinstance(job, TrainLora) else rendered(job)
+    async def succeed(self, job: TrainLora | GenerateVideo, result: LoraTrained | VideoRendered | None = None, **passport: Any) -> None:
+        """End a claimed job with `result`, or with a plain one; `passport` changes the manifest of a trained LoRA, or a clip's file."""
+        result = result or (trained(job) if isinstance(job, TrainLora) else rendered(job))
         if isinstance(result, LoraTrained) and passport:
             result = result.model_copy(update={"manifest": result.manifest.model_copy(update=passport)})
         elif isinstance(result, VideoRendered) and passport:

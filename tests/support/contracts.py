@@ -9,6 +9,7 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
 from engine.contracts.model import StoredObject
+from engine.contracts.selection import CheckpointScore, Fault, Selection
 
 JOB_ID = "01JD9X8Q4ZK7T3M5V6W2Y1N0PA"
 SHA = "ab" * 32
@@ -92,3 +93,19 @@ def manifest(**changes: Any) -> LoraManifest:
         "created_at": "2026-11-23T00:00:00Z",
     }
     return LoraManifest(**{**values, **changes})
+
+
+def selection(**changes: Any) -> Selection:
+    """A training of 400 steps whose last checkpoint was overfit."""
+    values = {
+        "chosen": 210,
+        "scores": (
+            CheckpointScore(step=210, effect=0.2, held_out_loss=0.3, identity=0.35, memorised=0.0, drift=0.02, motion=0.9),
+            CheckpointScore(
+                step=400, effect=0.4, held_out_loss=0.34, identity=0.4, memorised=0.1, drift=0.1, motion=0.8, faults=(Fault.OVERFIT,)
+            ),
+        ),
+        "base_held_out_loss": 0.38,
+        "measure": "colour correlogram",
+    }
+    return Selection(**{**values, **changes})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from bot.services.loras import Lora
 from bot.services.values import Actor
 from bot.storage import library as table
 from bot.storage.loras import LoraState, Visibility, Withheld
+from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import LoraKind
+from engine.contracts.selection import CheckpointScore, KeptCheckpoint
 from engine.contracts.status import Lane
 from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, place
+from tests.support.bot_core import trained as trained_result
+from tests.support.contracts import selection, stored
 from tests.support.lora_files import write_lora
 
 OTHER_GUILD = 11
@@ -184,6 +189,27 @@ async def test_new_version_is_used_at_once_and_rolled_back(core: Core, played_wo
     back = await library.roll_back(lora.lora_id, actor(), 1)
     assert (back.version, back.file) == (1, lora.file)
     assert (await refusal(library.roll_back(lora.lora_id, actor(), 3))).code is RefusalCode.VERSION_UNKNOWN
+
+
+async def test_checkpoints_that_were_kept_can_be_picked_instead(core: Core, played_worker: PlayedWorker) -> None:
+    """Each is a version under the chosen one, with its own file and step; a training that stopped early costs what ran."""
+    await core.train()
+    await core.dispatcher.dispatch()
+    job = await played_worker.claim(Lane.TRAIN)
+    assert isinstance(job, TrainLora)
+    kept = KeptCheckpoint(step=300, file=stored(f"loras/{job.lora_id}/{job.job_id}-1-step-000300.safetensors", size=7))
+    chosen = trained_result(job)
+    manifest = chosen.manifest.model_copy(update={"steps": 210})
+    choice = selection(stopped_early=True, scores=(selection().best, CheckpointScore(step=300, effect=0.3)))
+    await played_worker.succeed(job, chosen.model_copy(update={"manifest": manifest, "selection": choice, "kept": (kept,)}))
+    await core.consume()
+    lora = await core.services.loras.named("zoko", actor())
+    details = await core.services.library.show(lora.lora_id, actor())
+    assert [version.manifest.steps for version in details.versions] == [210, 300]
+    assert (lora.version, lora.file) == (2, chosen.file)
+    assert (await core.services.library.roll_back(lora.lora_id, actor(), 1)).file == kept.file
+    record = (await core.services.jobs.get(job.job_id)).record
+    assert record.units_charged == math.ceil(record.units * 300 / job.steps)
 
 
 async def test_training_post_deleted_leaves_the_lora(core: Core, played_worker: PlayedWorker) -> None:

@@ -13,7 +13,7 @@ from engine.contracts.events import Phase, Progress
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import Contract
 from engine.contracts.results import SceneRendered
-from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, train_lora
+from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, selection, train_lora
 from worker import pipe
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -59,7 +59,10 @@ MESSAGES: dict[str, Contract] = {
         preview=Path("run/preview.mp4"),
         poster=Path("run/poster.png"),
         loss_curve=None,
-        steps=400,
+        steps=210,
+        selection=selection(),
+        chart=Path("run/selection.png"),
+        kept={400: Path("run/checkpoint/kept-000400.safetensors")},
     ),
     "rendered": pipe.Rendered(
         **_JOB,

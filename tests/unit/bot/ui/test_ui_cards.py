@@ -35,9 +35,12 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.contracts.media import MediaNote, MediaProblem
 from engine.contracts.provenance import Finding
+from engine.contracts.selection import KeptCheckpoint
 from engine.contracts.status import JobStatus
 from tests.support import discord_values as values
+from tests.support.contracts import selection, stored
 
+KEPT = KeptCheckpoint(step=400, file=stored())
 LONG_PROMPT = "zoko **walks** <@1> " * 100
 LONG = values.generation(
     prompt=LONG_PROMPT[:2000],
@@ -102,6 +105,10 @@ CARDS: dict[str, Callable[[], Card]] = {
         values.view(values.finished(LONG)), Shown(picture="p.png", link="https://e.org/" + "x" * 400, note="n" * 200)
     ),
     "lora": lambda: result_cards.result(values.view(values.finished(values.training())), Shown(video="v.mp4")),
+    "lora, chosen": lambda: result_cards.result(
+        values.view(values.finished(values.training(), result=values.lora_result(selection=selection(), kept=(KEPT,)))),
+        Shown(video="v.mp4", chart="c.png"),
+    ),
     "lora without anything": lambda: result_cards.result(
         values.view(
             values.finished(

@@ -36,8 +36,9 @@ from engine.contracts.jobs import JOB_ADAPTER, DatasetItem
 from engine.contracts.lora import LoraKind
 from engine.contracts.provenance import ClipParameters
 from engine.contracts.results import LoraTrained, SceneRendered, VideoRendered
+from engine.contracts.selection import KeptCheckpoint
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
-from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, stored, train_lora
+from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, selection, stored, train_lora
 from tests.support.provenance import parameters
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "contracts"
@@ -70,6 +71,14 @@ _TRAINED = LoraTrained(
     loss_curve=stored("jobs/x/1/loss.png"),
     steps=400,
     seconds=60.0,
+)
+_CHOSEN = _TRAINED.model_copy(
+    update={
+        "steps": 210,
+        "selection": selection(),
+        "chart": stored("jobs/x/1/selection.png"),
+        "kept": (KeptCheckpoint(step=400, file=stored("loras/lora1/x-step-000400.safetensors", "application/x-safetensors")),),
+    }
 )
 
 MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
@@ -108,6 +117,7 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
     "job_succeeded_render": (JobSucceeded(**_STAMP, result=_RENDERED), EVENT_ADAPTER),
     "job_succeeded_storyboard": (JobSucceeded(**_STAMP, result=_STORYBOARD_RENDERED), EVENT_ADAPTER),
     "job_succeeded_train": (JobSucceeded(**_STAMP, result=_TRAINED), EVENT_ADAPTER),
+    "job_succeeded_train_chosen": (JobSucceeded(**_STAMP, result=_CHOSEN), EVENT_ADAPTER),
     "job_failed": (JobFailed(**_STAMP, code=FailureCode.OUT_OF_MEMORY, detail="…", steps_done=10), EVENT_ADAPTER),
     "job_cancelled": (JobCancelled(**_STAMP, steps_done=10), EVENT_ADAPTER),
     "progress": (

@@ -1,0 +1,38 @@
+"""What the recipe wires together for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from engine.config import TrainConfig
+from engine.data.dataset import LocalItem, TextTable
+from engine.data.prepare import ItemReader
+from engine.evaluate.exam import Exam
+from engine.model.loader import ResidentBase
+from engine.ports import CancelToken, EventSink, MetricLogger
+
+RenderPreview = Callable[[int, Path], Path | None]
+"""(step, LoRA file) -> picture, or None when the preview gave way to something more urgent and should be tried again."""
+
+
+@dataclass(frozen=True)
+class RunParts:
+    """What the recipe has wired for a run; the run changes none of it."""
+
+    resident: ResidentBase
+    config: TrainConfig  # completed: nothing is None that a preset can fill
+    items: Sequence[LocalItem]
+    reader: ItemReader
+    texts: TextTable
+    data_sha256: str
+    identity: str
+    run_dir: Path
+    sink: EventSink
+    cancel: CancelToken
+    metrics: MetricLogger
+    render_preview: RenderPreview
+    exam: Exam
+    began_at: datetime  # goes into the manifest; a resumed run keeps the first one, so that its file is the same to the bit
