@@ -17,11 +17,13 @@ from rich.console import Console
 
 from engine.config import SampleConfig, TrainConfig
 from engine.console import InterruptToken, progress_bars
+from engine.contracts.assessment import assess
 from engine.contracts.controls import Control, ControlKind
 from engine.contracts.geometry import Geometry
-from engine.contracts.lora import DATASET_GUIDANCE, MAX_WEIGHT, LoraKind
-from engine.contracts.media import IngestReport
-from engine.data.ingest import check_uploads, collect_folder
+from engine.contracts.lora import MAX_WEIGHT, LoraKind
+from engine.contracts.media import GuideRule, IngestReport, ItemVerdict
+from engine.data.ingest import Wanted, check_uploads, collect_folder
+from engine.data.report import draw_report, lesson_of, sentence_about
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base, list_bases
@@ -68,13 +70,14 @@ def train(options: argparse.Namespace, console: Console) -> Result:
         raise InvalidConfigError(f"{options.out} must end in .safetensors.")
     folder: Path = options.run_folder or options.out.with_suffix(".run")
     folder.mkdir(parents=True, exist_ok=True)
-    report = _checked_data(options.data, folder / "items", config, console)
+    report = _checked_data(base, options.data, folder / "items", config, console)
 
     resident = loaded(base, options.device, console)
     from engine.train.recipe import LocalItem, build_run
 
     items = [
-        LocalItem(Path(item.path or ""), item.media_type or "", item.filename.rpartition("/")[2], item.caption) for item in report.accepted
+        LocalItem(Path(item.path or ""), item.media_type or "", item.filename.rpartition("/")[2], item.caption, _guide_path(report, item))
+        for item in report.accepted
     ]
     started, stop = time.monotonic(), InterruptToken()
     with progress_bars(console, shown=not options.json) as sink, stop.listening():
@@ -224,22 +227,31 @@ def parse_lora(text: str) -> tuple[Path, float]:
     return Path(path), weight
 
 
-def _checked_data(sources: list[Path], folder: Path, config: TrainConfig, console: Console) -> IngestReport:
+def _checked_data(base: Base, sources: list[Path], folder: Path, config: TrainConfig, console: Console) -> IngestReport:
     """Judge the data before torch is loaded: the check forks, which a process with torch's threads should not."""
+    rule, control = base.profile.geometry, base.completed(config).control
+    guides = GuideRule.NONE if control is None else GuideRule.OPTIONAL if control.kind.computed else GuideRule.REQUIRED
     uploads = [upload for source in sources for upload in collect_folder(source)]
     with console.status(f"checking {len(uploads)} files"):
         shutil.rmtree(folder, ignore_errors=True)
-        report = check_uploads(uploads, folder, wanted_side=min(config.width, config.height))
+        report = check_uploads(uploads, folder, wanted=Wanted(min(config.width, config.height), rule, guides))
     for item in report.refused:
         if item.problem is not None:
             console.print(f"not used: {item.filename}: {item.problem.detail}", markup=False, style="yellow")
-    guidance, count = DATASET_GUIDANCE[config.kind], len(report.accepted)
-    if count < guidance.minimum:
+    assessment = assess(config.kind, report.accepted)
+    draw_report(report, assessment, config.name, folder.with_name("dataset.png"))
+    if assessment.blocked:
         first = next((f" {item.filename}: {item.problem.detail}" for item in report.refused if item.problem), "")
-        raise DatasetTooSmallError(f"A {config.kind} needs at least {guidance.minimum} usable pictures or clips, there are {count}.{first}")
-    if count < guidance.advised:
-        console.print(f"{count} items are few for a {config.kind}: {guidance.advised} or more work better.", style="yellow")
+        reason = next(sentence_about(finding, assessment) for finding in assessment.findings if finding.blocks)
+        raise DatasetTooSmallError(f"{reason}{first}")
+    for line in (lesson_of(assessment), *(sentence_about(finding, assessment) for finding in assessment.findings)):
+        console.print(line, markup=False, style="yellow")
     return report
+
+
+def _guide_path(report: IngestReport, item: ItemVerdict) -> Path | None:
+    guide = report.guide_of(item)
+    return Path(guide.path) if guide is not None and guide.path else None
 
 
 def loaded(base: Base, device: str, console: Console) -> ResidentBase:

@@ -33,6 +33,9 @@ class MediaProblem(StrEnum):
     ARCHIVE_UNSAFE_PATH = "archive_unsafe_path"  # `..`, an absolute path, a link
     ARCHIVE_BOMB = "archive_bomb"  # unpacks to far more than it should
     ARCHIVE_TOO_MANY = "archive_too_many"  # entries
+    TOO_SHORT = "too_short"  # a clip that shows no motion at the base's rate
+    GUIDE_MISSING = "guide_missing"  # an effect of pairs, and no control file of the same name came along
+    GUIDE_MISMATCH = "guide_mismatch"  # a control file of another length or kind than what it guides
     CHECK_FAILED = "check_failed"  # the check itself was stopped (time, memory, crash of a decoder)
 
 
@@ -45,6 +48,40 @@ class MediaNote(StrEnum):
     LOW_CONTRAST = "low_contrast"
     NEAR_DUPLICATE = "near_duplicate"  # of an earlier item of the batch
     SMALL = "small"  # fewer pixels than the base trains on
+    BORDERS = "borders"  # flat bars at its edges
+    TEXT = "text"  # letters burnt into it
+    CUTS = "cuts"  # the clip changes its shot; each shot is learned apart
+
+
+_HASH_BITS = 256
+_HASH_DIGITS, _THUMB_DIGITS = _HASH_BITS // 4, 8 * 8 * 3 * 2  # hexadecimal
+_NEAR_BITS = 20  # of 256; re-encoding, scaling and brightening change up to 16, another pose of the same drawing at least 28
+_NEAR_THUMB = 0.12  # mean difference of 8x8 RGB thumbnails, 0..1
+
+
+def alike(one: str, other: str) -> bool:
+    """True when two fingerprints are of nearly the same picture, or of clips that begin and end nearly the same.
+
+    A fingerprint holds, per picture, a perceptual hash of 256 bits and an 8x8 RGB thumbnail, hexadecimal.
+    """
+    step = _HASH_DIGITS + _THUMB_DIGITS
+    return len(one) == len(other) and all(_near(one[at : at + step], other[at : at + step]) for at in range(0, len(one), step))
+
+
+def _near(one: str, other: str) -> bool:
+    bits = int(one[:_HASH_DIGITS], 16) ^ int(other[:_HASH_DIGITS], 16)
+    if bits.bit_count() > _NEAR_BITS:
+        return False
+    pixels = zip(bytes.fromhex(one[_HASH_DIGITS:]), bytes.fromhex(other[_HASH_DIGITS:]), strict=True)
+    return sum(abs(a - b) for a, b in pixels) / (_THUMB_DIGITS / 2) / 255 < _NEAR_THUMB
+
+
+class GuideRule(StrEnum):
+    """What `x_control.mp4` beside `x.mp4` means in an upload."""
+
+    NONE = "none"  # a file like any other
+    OPTIONAL = "optional"  # the guide of x; without it, one is computed
+    REQUIRED = "required"  # the guide of x; without it, x is of no use
 
 
 class Problem(Contract):
@@ -69,6 +106,10 @@ class ItemVerdict(Contract):
     fps: float | None = None  # None for a picture
     caption: str | None = None
     notes: tuple[MediaNote, ...] = ()
+    fingerprint: str | None = None  # for `alike`
+    has_audio: bool = False
+    guides: str | None = None  # file name of the picture or clip this one is the guide of; such a file is no item of its own
+    thumb: str | None = None  # path of a small JPEG of it, for the report
     problem: Problem | None = None
 
 
@@ -79,8 +120,13 @@ class IngestReport(Contract):
 
     @property
     def accepted(self) -> tuple[ItemVerdict, ...]:
-        """The usable pictures and clips."""
-        return tuple(item for item in self.items if item.problem is None)
+        """The usable pictures and clips, without their guides."""
+        return tuple(item for item in self.items if item.problem is None and item.guides is None)
+
+    def guide_of(self, item: ItemVerdict) -> ItemVerdict | None:
+        """The usable guide that came with `item`."""
+        mine = (guide for guide in self.items if guide.problem is None and guide.guides == item.filename and guide.archive == item.archive)
+        return next(mine, None)
 
     @property
     def refused(self) -> tuple[ItemVerdict, ...]:

@@ -20,7 +20,7 @@ from PIL import Image
 from engine.contracts.geometry import GeometryRule
 from engine.data.buckets import Bucket, choose_lengths, fit, length_for, nearest_size, resampled_indices, window_starts
 from engine.data.cuts import shots
-from engine.data.media import inspect_media, iter_frames, load_picture, picture_size
+from engine.data.media import MediaFacts, inspect_media, iter_frames, load_picture, picture_size
 from engine.errors import InvalidMediaError
 
 Frames = NDArray[np.uint8]  # [F, H, W, 3], RGB
@@ -65,9 +65,15 @@ def survey(path: Path, media_type: str, rule: GeometryRule) -> Source:
     seen = []
     for first, after in shots(facts.num_frames, facts.cuts):
         seen.append(tuple(first + index for index in resampled_indices(after - first, fps, rule.fps)))
-    if max(map(len, seen)) <= rule.frame_stride:
+    if longest_shot(facts, rule.fps) <= rule.frame_stride:
         raise InvalidMediaError(too_short(facts.num_frames, fps, rule))
     return Source(path, facts.width, facts.height, fps, tuple(seen))
+
+
+def longest_shot(facts: MediaFacts, rate: float) -> int:
+    """Frames of a clip's longest shot, seen at `rate` frames per second."""
+    fps = facts.fps or rate
+    return max(len(resampled_indices(after - first, fps, rate)) for first, after in shots(facts.num_frames, facts.cuts))
 
 
 def too_short(num_frames: int, fps: float, rule: GeometryRule) -> str:

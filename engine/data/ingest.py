@@ -19,9 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from engine.contracts.media import MAX_CAPTION_CHARS, IngestReport, ItemVerdict, MediaProblem, Problem
+from engine.contracts.bases import BASES
+from engine.contracts.geometry import GeometryRule
+from engine.contracts.media import MAX_CAPTION_CHARS, GuideRule, IngestReport, ItemVerdict, MediaNote, MediaProblem, Problem
 from engine.contracts.objects import extension_of
 from engine.data.archive import unpack
+from engine.data.clips import longest_shot, too_short
 from engine.data.isolation import WorkStoppedError, limit_process, run_isolated
 from engine.data.media import HEAD_BYTES, ZIP, MediaFacts, RefusedMediaError, inspect_media, sniff
 from engine.data.quality import Look, notes_of
@@ -34,6 +37,9 @@ FILE_DEADLINE_S = 180.0
 MAX_CAPTION_BYTES = 16 * 1024
 MAX_NAME_CHARS = 255
 _SPARE_S = 0.25  # what a clip may be longer than allowed: containers round
+
+MAX_FILES = 1000
+_GUIDE_NAME = re.compile(r"(.+)[_.-](?:control|reference|guide)")  # "_reference" is what ltx-trainer calls them
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -64,44 +70,63 @@ class _Candidate:
         """What a caption and its picture have in common."""
         return self.archive, str(PurePosixPath(self.filename).with_suffix("")).casefold()
 
+    @property
+    def guided_stem(self) -> tuple[str | None, str] | None:
+        """The stem of what this file guides if its name says that it is a guide."""
+        archive, stem = self.stem
+        found = _GUIDE_NAME.fullmatch(stem)
+        return (archive, found[1]) if found else None
 
-def check_uploads(
-    uploads: Sequence[Upload], out: Path, *, isolated: bool = True, wanted_side: int | None = None, moving_s: float | None = None
-) -> IngestReport:
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the files are for asks of them; what is None is not asked."""
+
+    side: int | None = None  # pixels below which an item is noted as small
+    rule: GeometryRule | None = None  # by which a clip can be too short
+    guides: GuideRule = GuideRule.NONE
+    moving_s: float | None = None  # only clips to work from: moving ones of at most that many seconds, and no zips
+
+
+def check_uploads(uploads: Sequence[Upload], out: Path, *, isolated: bool = True, wanted: Wanted | None = None) -> IngestReport:
     """Judge `uploads` and copy what is usable into the folder `out` (made when missing).
 
     A zip is refused as a whole when anything about it is hostile; a single bad picture inside is refused alone. `isolated` decodes
-    in forked children (needed for strangers' files, not possible in a process with threads). `wanted_side` is the side in pixels
-    below which an item is noted as small. `moving_s` wants clips to work from: moving ones of at most that many seconds, and no zips.
+    in forked children (needed for strangers' files, not possible in a process with threads).
 
     Raises:
+        InvalidMediaError: There are more files than any training uses.
         OSError: A file cannot be read or `out` cannot be written.
     """
+    if len(uploads) > MAX_FILES:
+        raise InvalidMediaError(f"{len(uploads)} files are more than a training uses: choose the best {MAX_FILES} or fewer.")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=out) as scratch:
-        checker = _Checker(out, Path(scratch), _isolated if isolated else _here, wanted_side, moving_s)
+        checker = _Checker(out, Path(scratch), _isolated if isolated else _here, wanted or Wanted())
         return IngestReport(items=tuple(checker.run(uploads)))
 
 
 class _Checker:
     """One run over one batch."""
 
-    def __init__(
-        self, out: Path, scratch: Path, runner: Callable[[Callable[[], Any]], Any], wanted_side: int | None, moving_s: float | None
-    ) -> None:
+    def __init__(self, out: Path, scratch: Path, runner: Callable[[Callable[[], Any]], Any], wanted: Wanted) -> None:
         self._out = out
         self._scratch = scratch
         self._runner = runner
-        self._wanted_side = wanted_side
-        self._moving_s = moving_s
+        self._wanted = wanted
         self._captions: dict[tuple[str | None, str], str] = {}
         self._hashes: set[str] = set()
         self._looks: list[Look] = []
+        self._guided: dict[_Candidate, _Candidate] = {}
 
     def run(self, uploads: Sequence[Upload]) -> list[ItemVerdict]:
         entries = [entry for index, upload in enumerate(uploads) for entry in self._expand(index, upload)]
         candidates = [entry for entry in entries if isinstance(entry, _Candidate)]
-        stems = {candidate.stem for candidate in candidates if not _is_caption(candidate)}
+        media = [candidate for candidate in candidates if not _is_caption(candidate)]
+        stems = {candidate.stem for candidate in media}
+        if self._wanted.guides is not GuideRule.NONE:
+            by_stem = {candidate.stem: candidate for candidate in media}
+            self._guided = {guide: by_stem[stem] for guide in media if (stem := guide.guided_stem) in by_stem}
         unused = {candidate: self._read_caption(candidate, stems) for candidate in candidates if _is_caption(candidate)}
         verdicts: list[ItemVerdict] = []
         for index, entry in enumerate(entries):
@@ -111,11 +136,28 @@ class _Checker:
                 verdicts.append(self._judge(index, entry))
             elif (problem := unused[entry]) is not None:
                 verdicts.append(_verdict(entry, media_type="text/plain", problem=problem))
-        return verdicts
+        return [self._with_guide(verdict, verdicts) for verdict in verdicts]
+
+    def _with_guide(self, verdict: ItemVerdict, verdicts: Sequence[ItemVerdict]) -> ItemVerdict:
+        """`verdict`, refused when it and its guide do not go together, or when it needs one and has none."""
+        if verdict.problem is not None or self._wanted.guides is GuideRule.NONE:
+            return verdict
+        if verdict.guides is not None:
+            guided = next((v for v in verdicts if v.filename == verdict.guides and v.archive == verdict.archive), None)
+            if guided is None or guided.problem is not None or _lasts_as_long(verdict, guided):
+                return verdict
+            detail = f"It lasts {_length(verdict)} and {guided.filename} {_length(guided)}: cut both to the same length."
+            return verdict.model_copy(update={"problem": Problem(code=MediaProblem.GUIDE_MISMATCH, detail=detail), "path": None})
+        own = IngestReport(items=tuple(verdicts)).guide_of(verdict)
+        if self._wanted.guides is GuideRule.REQUIRED and (own is None or not _lasts_as_long(own, verdict)):
+            stem = PurePosixPath(verdict.filename).stem
+            detail = f"It has no guide of its length: put one beside it that is called {stem}_control."
+            return verdict.model_copy(update={"problem": Problem(code=MediaProblem.GUIDE_MISSING, detail=detail), "path": None})
+        return verdict
 
     def _expand(self, index: int, upload: Upload) -> list[_Candidate | ItemVerdict]:
         """The file itself, what a zip holds, or the verdict on a zip that is refused."""
-        if _sniffed(upload.path) != ZIP or self._moving_s is not None:
+        if _sniffed(upload.path) != ZIP or self._wanted.moving_s is not None:
             return [_Candidate(upload.path, upload.shown, None)]
         folder = self._scratch / f"{index:03d}"
         folder.mkdir()
@@ -142,19 +184,21 @@ class _Checker:
 
     def _judge(self, index: int, candidate: _Candidate) -> ItemVerdict:
         try:
-            answer = self._runner(lambda: asdict(_inspected(candidate.path, self._moving_s)))
+            answer = self._runner(lambda: asdict(_inspected(candidate.path, self._wanted.moving_s)))
         except RefusedMediaError as error:
             return _verdict(candidate, media_type=_sniffed(candidate.path), problem=error.problem)
-        facts = MediaFacts(**{**answer, "look": Look(**answer["look"])})
+        facts = MediaFacts(**{**answer, "look": Look(**answer["look"]), "cuts": tuple(answer["cuts"])})
         digest = _sha256(candidate.path)
-        if digest in self._hashes:
-            twice = Problem(code=MediaProblem.DUPLICATE, detail="The same file is there twice: one is enough.")
-            return _verdict(candidate, media_type=facts.media_type, sha256=digest, problem=twice)
-        notes = notes_of(facts.look, self._looks, min(facts.width, facts.height), self._wanted_side)
+        problem = self._problem(candidate, facts, digest)
+        if problem is not None:
+            return _verdict(candidate, media_type=facts.media_type, sha256=digest, problem=problem)
+        notes = self._notes(candidate, facts)
         self._hashes.add(digest)
-        self._looks.append(facts.look)
         accepted = self._out / f"{index:04d}-{digest[:16]}.{extension_of(facts.media_type)}"
         shutil.copyfile(candidate.path, accepted)
+        thumb = accepted.with_name(f"{accepted.stem}.thumb.jpg")
+        thumb.write_bytes(bytes.fromhex(answer["look"]["thumb"]))
+        guided = self._guided.get(candidate)
         return _verdict(
             candidate,
             path=str(accepted),
@@ -166,7 +210,28 @@ class _Checker:
             fps=facts.fps,
             caption=self._captions.get(candidate.stem),
             notes=notes,
+            fingerprint=facts.look.fingerprint,
+            has_audio=facts.has_audio,
+            guides=guided.filename if guided is not None else None,
+            thumb=str(thumb),
         )
+
+    def _problem(self, candidate: _Candidate, facts: MediaFacts, digest: str) -> Problem | None:
+        """Why a file that decodes is of no use here."""
+        if digest in self._hashes and candidate not in self._guided:
+            return Problem(code=MediaProblem.DUPLICATE, detail="The same file is there twice: one is enough.")
+        rule = self._wanted.rule
+        if rule is not None and facts.fps is not None and longest_shot(facts, rule.fps) <= rule.frame_stride:
+            return Problem(code=MediaProblem.TOO_SHORT, detail=too_short(facts.num_frames, facts.fps, rule))
+        return None
+
+    def _notes(self, candidate: _Candidate, facts: MediaFacts) -> tuple[MediaNote, ...]:
+        """Weaknesses of an item; a guide is no picture to judge."""
+        if candidate in self._guided:
+            return ()
+        notes = notes_of(facts.look, self._looks, min(facts.width, facts.height), self._wanted.side)
+        self._looks.append(facts.look)
+        return (*notes, MediaNote.CUTS) if facts.cuts else notes
 
 
 def read_caption(path: Path) -> str:
@@ -222,6 +287,18 @@ def _inspected(path: Path, moving_s: float | None) -> MediaFacts:
     if facts.num_frames / facts.fps > moving_s + _SPARE_S:
         raise RefusedMediaError(MediaProblem.TOO_LONG, f"The video is longer than {moving_s:.1f} seconds: trim it.")
     return facts
+
+
+def _lasts_as_long(guide: ItemVerdict, guided: ItemVerdict) -> bool:
+    """True for two pictures, and for two clips whose lengths differ by no more than a frame."""
+    if guide.fps is None or guided.fps is None:
+        return guide.fps is None and guided.fps is None
+    seconds = [(item.num_frames or 0) / (item.fps or 1.0) for item in (guide, guided)]
+    return abs(seconds[0] - seconds[1]) <= max(1 / guide.fps, 1 / guided.fps) + 1e-6
+
+
+def _length(item: ItemVerdict) -> str:
+    return "no time, being a picture," if item.fps is None else f"{(item.num_frames or 0) / item.fps:.2f} s"
 
 
 def _unpacked(archive: Path, folder: Path) -> list[tuple[str, str]]:
@@ -285,6 +362,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--out", type=Path, required=True, help="folder for the accepted files")
     check.add_argument("--side", type=int, help="side in pixels that training will use, to note small items")
     check.add_argument("--moving", type=float, metavar="SECONDS", help="take only clips that move, of at most this length")
+    check.add_argument("--base", choices=sorted(BASES), help="base that the files are for, to judge the length of clips")
+    check.add_argument(
+        "--guides", choices=[rule.value for rule in GuideRule], default=GuideRule.NONE.value, help="what x_control.mp4 means"
+    )
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     limit_process(cpu_s=PROCESS_CPU_S, memory_bytes=MEMORY_BYTES, file_bytes=2 * 1024**3)
@@ -292,7 +373,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uploads = [upload for path in options.files for upload in collect_folder(path)] + _listed(options.uploads)
         if not uploads:
             parser.error("give at least one file")
-        report = check_uploads(uploads, options.out, wanted_side=options.side, moving_s=options.moving)
+        rule = BASES[options.base].geometry if options.base else None
+        report = check_uploads(uploads, options.out, wanted=Wanted(options.side, rule, GuideRule(options.guides), options.moving))
     except (EngineError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -73,6 +73,7 @@ class MediaFacts:
     fps: float | None  # None for a picture
     look: Look  # of the picture, or of the clip's first frame
     cuts: tuple[int, ...] = ()  # frames at which a clip cuts to another shot
+    has_audio: bool = False
 
 
 class RefusedMediaError(InvalidMediaError):
@@ -241,19 +242,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _inspect_clip(path: Path, media_type: str, limits: MediaLimits) -> MediaFacts:
     frames = _decoded(path, media_type, limits)
-    first = next(frames)
-    picture = Image.fromarray(_upright(first))
+    first = last = next(frames)
     cuts = CutFinder()
     cuts.see(_view(first))
     num_frames, first_s = 1, first.time or 0.0
     last_s = first_s
     for frame in frames:
+        last = frame
         num_frames += 1
         last_s = frame.time if frame.time is not None else last_s
         cuts.see(_view(frame))
+    picture = Image.fromarray(_upright(first))
     fps = (num_frames - 1) / (last_s - first_s) if num_frames > 1 and last_s > first_s else _NOMINAL_FPS
+    with _opened(path, media_type) as container:
+        has_audio = bool(container.streams.audio)
     return MediaFacts(
-        media_type, picture.width, picture.height, num_frames, round(min(fps, 240.0), 3), look_at(picture), tuple(cuts.starts)
+        media_type=media_type,
+        width=picture.width,
+        height=picture.height,
+        num_frames=num_frames,
+        fps=round(min(fps, 240.0), 3),
+        look=look_at(picture, Image.fromarray(_upright(last))),
+        cuts=tuple(cuts.starts),
+        has_audio=has_audio,
     )
 
 

@@ -60,28 +60,38 @@ def write_clip(
     codec: str = "libx264",
     rotation: int = 0,
     seed: int = 0,
+    moving: bool = True,
+    cut_to: int | None = None,
+    sound: bool = False,
 ) -> Path:
-    """A clip whose frames differ; the container follows the suffix."""
+    """A clip whose frames differ; the container follows the suffix. `cut_to` is the seed of a second half."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
         if rotation:
             stream.set_display_rotation(rotation)
         for index in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(np.roll(pixels(seed, width, height), index * 8, axis=1), format="rgb24")
-            container.mux(stream.encode(frame))
+            shot = seed if cut_to is None or index < num_frames // 2 else cut_to
+            shown = np.roll(pixels(shot, width, height), index * 8 if moving else 0, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(stream.encode(None))
+        if sound:
+            _add_sound(container, audio)
     return path
+
+
+def _add_sound(container: Any, stream: Any) -> None:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 16000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def write_sound(path: Path) -> Path:
     """An MP4 with sound only."""
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), dtype=np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        _add_sound(container, container.add_stream("aac", rate=16000, layout="mono"))
     return path
 
 

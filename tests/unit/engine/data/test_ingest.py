@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from engine.contracts.media import MAX_CAPTION_CHARS, IngestReport, MediaNote, MediaProblem
-from engine.data.ingest import Upload, check_uploads, collect_folder, read_caption
+from engine.contracts.bases import TINY
+from engine.contracts.media import MAX_CAPTION_CHARS, GuideRule, IngestReport, MediaNote, MediaProblem
+from engine.data.ingest import MAX_FILES, Upload, Wanted, check_uploads, collect_folder, read_caption
 from engine.data.media import RefusedMediaError
 from engine.errors import InvalidMediaError
 from tests.support.media import giant_png_bytes, picture_bytes, write_clip, write_picture, write_zip
@@ -46,7 +48,8 @@ def test_check_copies_accepted_files_under_its_own_names_when_they_are_good(inbo
     assert item.sha256 == hashlib.sha256(copy.read_bytes()).hexdigest()
     assert item.size == copy.stat().st_size
     assert "a b" not in copy.name
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [copy.name]
+    assert item.thumb is not None
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {copy.name, Path(item.thumb).name}
 
 
 def test_check_keeps_the_order_of_the_upload_when_some_files_are_refused(inbox: Path, tmp_path: Path) -> None:
@@ -59,7 +62,7 @@ def test_check_keeps_the_order_of_the_upload_when_some_files_are_refused(inbox: 
     report = check(inbox, tmp_path / "out", "1.png", "2.png", "3.mp4", "4.zip", "5.png")
     assert [item.filename for item in report.items] == ["1.png", "2.png", "3.mp4", "4.zip", "5.png"]
     assert problems(report) == {"2.png": MediaProblem.NOT_MEDIA, "4.zip": MediaProblem.ARCHIVE_UNSAFE_PATH}
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len([path for path in (tmp_path / "out").iterdir() if ".thumb." not in path.name]) == 3
 
 
 def test_check_pairs_captions_by_name_when_text_files_come_along(inbox: Path, tmp_path: Path) -> None:
@@ -128,13 +131,74 @@ def test_check_notes_weak_items_when_it_accepts_them(inbox: Path, tmp_path: Path
     write_picture(inbox / "c.png", seed=9)
     Image.new("RGB", (64, 64), (2, 2, 2)).save(inbox / "d.png")
     uploads = [Upload(inbox / name, name) for name in ("a.png", "b.jpg", "c.png", "d.png")]
-    report = check_uploads(uploads, tmp_path / "out", isolated=False, wanted_side=64)
+    report = check_uploads(uploads, tmp_path / "out", isolated=False, wanted=Wanted(side=64))
     assert [item.notes for item in report.items] == [
         (MediaNote.SMALL,),
         (MediaNote.NEAR_DUPLICATE, MediaNote.SMALL),
         (MediaNote.SMALL,),
         (MediaNote.DARK, MediaNote.LOW_CONTRAST),
     ]
+
+
+def test_check_refuses_a_clip_too_short_for_the_base(inbox: Path, tmp_path: Path) -> None:
+    """Three frames show no motion; the sentence says how long a clip has to be. Without a base, nobody can tell."""
+    write_clip(inbox / "short.mp4", num_frames=3, fps=24)
+    uploads = [Upload(inbox / "short.mp4", "short.mp4")]
+    (item,) = check_uploads(uploads, tmp_path / "out", isolated=False, wanted=Wanted(rule=TINY.geometry)).items
+    assert item.problem is not None
+    assert item.problem.code is MediaProblem.TOO_SHORT
+    assert "use 0.6 s or more" in item.problem.detail
+    assert check(inbox, tmp_path / "other", "short.mp4").items[0].problem is None
+
+
+def test_check_refuses_thousands_of_files_at_once(tmp_path: Path) -> None:
+    """A set of 5,000 files is refused before one of them is read."""
+    with pytest.raises(InvalidMediaError, match=f"5000 files .* {MAX_FILES} or fewer"):
+        check_uploads([Upload(tmp_path / "none", f"{n}.png") for n in range(5000)], tmp_path / "out", isolated=False)
+
+
+def test_check_notes_cuts_and_sound(inbox: Path, tmp_path: Path) -> None:
+    """A clip of two shots says so; one with a sound track is marked."""
+    write_clip(inbox / "a.mp4", num_frames=12, seed=1, moving=False)
+    write_clip(inbox / "b.mp4", num_frames=12, seed=1, moving=False, cut_to=2, sound=True)
+    one, two = check(inbox, tmp_path / "out", "a.mp4", "b.mp4").items
+    assert (MediaNote.CUTS in one.notes, one.has_audio) == (False, False)
+    assert (MediaNote.CUTS in two.notes, two.has_audio) == (True, True)
+
+
+def test_check_pairs_guides_by_name_when_an_effect_asks(inbox: Path, tmp_path: Path) -> None:
+    """`a_control.mp4` guides `a.mp4` and is no item of its own; for any other kind it is a file like all others."""
+    write_clip(inbox / "a.mp4", seed=1)
+    write_clip(inbox / "a_control.mp4", seed=2)
+    uploads = [Upload(inbox / name, name) for name in ("a.mp4", "a_control.mp4")]
+    report = check_uploads(uploads, tmp_path / "out", isolated=False, wanted=Wanted(guides=GuideRule.OPTIONAL))
+    (item,) = report.accepted
+    guide = report.guide_of(item)
+    assert guide is not None
+    assert (item.filename, guide.filename) == ("a.mp4", "a_control.mp4")
+    assert len(check_uploads(uploads, tmp_path / "other", isolated=False).accepted) == 2
+
+
+def test_check_refuses_a_guide_of_another_length(inbox: Path, tmp_path: Path) -> None:
+    """The pair's sentence names both lengths; where guides can be computed, the clip stays."""
+    write_clip(inbox / "a.mp4", seed=1)
+    write_clip(inbox / "a_control.mp4", seed=2, num_frames=17)
+    uploads = [Upload(inbox / name, name) for name in ("a.mp4", "a_control.mp4")]
+    report = check_uploads(uploads, tmp_path / "out", isolated=False, wanted=Wanted(guides=GuideRule.OPTIONAL))
+    assert [item.filename for item in report.accepted] == ["a.mp4"]
+    (refused,) = report.refused
+    assert refused.problem is not None
+    assert refused.problem.code is MediaProblem.GUIDE_MISMATCH
+    assert refused.problem.detail == "It lasts 2.12 s and a.mp4 1.12 s: cut both to the same length."
+    report = check_uploads(uploads, tmp_path / "required", isolated=False, wanted=Wanted(guides=GuideRule.REQUIRED))
+    assert problems(report) == {"a.mp4": MediaProblem.GUIDE_MISSING, "a_control.mp4": MediaProblem.GUIDE_MISMATCH}
+
+
+def test_check_refuses_pictures_of_samples_that_are_no_numbers(inbox: Path, tmp_path: Path) -> None:
+    """The only pictures that can hold NaN are of kinds that are not read, whatever their name says."""
+    Image.fromarray(np.full((64, 64), np.nan, dtype=np.float32), mode="F").save(inbox / "a.tiff")
+    (inbox / "a.tiff").rename(inbox / "a.png")
+    assert problems(check(inbox, tmp_path / "out", "a.png")) == {"a.png": MediaProblem.UNSUPPORTED}
 
 
 def test_check_shows_a_name_it_can_send_when_the_uploaded_one_is_nonsense(inbox: Path, tmp_path: Path) -> None:
