@@ -16,6 +16,9 @@ _PROBLEMS: Mapping[MediaProblem, str] = {
     MediaProblem.TOO_MANY_PIXELS: "has too many pixels (50 megapixels at most)",
     MediaProblem.TOO_SMALL: "is too small to learn from",
     MediaProblem.TOO_LONG: "is too long",
+    MediaProblem.TOO_SHORT: "is too short to show how it moves",
+    MediaProblem.GUIDE_MISSING: "has no control clip of its name and length",
+    MediaProblem.GUIDE_MISMATCH: "does not last as long as the clip it guides",
     MediaProblem.SINGLE_FRAME: "is a single frame",
     MediaProblem.VARIABLE_RATE: "has frames at uneven times",
     MediaProblem.NO_VIDEO: "has no video in it",
@@ -76,6 +79,9 @@ _NOTES: Mapping[MediaNote, str] = {
     MediaNote.LOW_CONTRAST: "low in contrast",
     MediaNote.NEAR_DUPLICATE: "almost the same as another",
     MediaNote.SMALL: "smaller than the training size",
+    MediaNote.BORDERS: "framed by bars",
+    MediaNote.TEXT: "lettered",
+    MediaNote.CUTS: "cut into several shots",
 }
 
 
