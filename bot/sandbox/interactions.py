@@ -143,7 +143,7 @@ class Interactions:
             for e in world.entitlements.values()
             if not e.deleted
             and (e.ends_at is None or e.ends_at > self._core.clock.now())
-            and (e.user_id == user.id or (guild is not None and e.guild_id == guild.id))
+            and (e.user_id == user.id if e.guild_id is None else guild is not None and e.guild_id == guild.id)
         ]
         body: Json = {
             "id": str(interaction.id),

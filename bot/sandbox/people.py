@@ -13,7 +13,7 @@ from bot.sandbox.core import Core
 from bot.sandbox.errors import ClientRefusedError, ScenarioError
 from bot.sandbox.interactions import ACK_DEADLINE_S, Interaction, Interactions, Kind
 from bot.sandbox.messages import Body, Messages, Upload
-from bot.sandbox.payloads import attachment_json
+from bot.sandbox.payloads import attachment_json, channel_json, member_json, role_json, user_json
 from bot.sandbox.permissions import Permission
 from bot.sandbox.world import Attachment, Channel, Message, User, walk_components
 
@@ -21,6 +21,8 @@ REFUSAL_COLOUR = 0xC0392B
 """Accent colour of every card that refuses something; the bot's `bot/ui/cards.py` uses the same value."""
 
 SETTLE_S = 60.0
+MENTIONABLE = {6, 7, 8}
+"""Option types that name a person, a channel or a role; scenarios write the name."""
 Json = dict[str, Any]
 Value = str | int | float | bool | Path
 
@@ -106,7 +108,7 @@ class Person:
         given = dict(options or {})
         try:
             self._may(where, command)
-            data, attachments = self._option_data(given, definitions)
+            data, attachments, named = self._option_data(given, definitions, where)
         except ClientRefusedError as refusal:
             self._interactions.refuse(
                 Kind.COMMAND, self.account, where, name, {"options": {k: str(v) for k, v in given.items()}}, str(refusal)
@@ -114,7 +116,9 @@ class Person:
             raise
         payload = self._command_data(command, nesting, data)
         if attachments:
-            payload["resolved"] = {"attachments": {str(a.id): attachment_json(a) for a in attachments}}
+            named["attachments"] = {str(a.id): attachment_json(a) for a in attachments}
+        if named:
+            payload["resolved"] = named
         return await self._settled(self._interactions.start(Kind.COMMAND, self.account, where, name, payload), settle_s)
 
     async def autocomplete(
@@ -209,9 +213,10 @@ class Person:
         world = self._core.world
         if name == "@me":
             return world.dm_with(self.account)
-        for channel in world.channels.values():
-            if channel.name == name and not channel.deleted and channel.guild_id is not None:
-                return channel
+        called = [c for c in world.channels.values() if c.name == name and not c.deleted and c.guild_id is not None]
+        mine = [c for c in called if c.guild_id is not None and self.account.id in world.guilds[c.guild_id].members]
+        if called:
+            return (mine or called)[0]
         raise ScenarioError(f"there is no channel {name!r}")
 
     def _definition(self, name: str) -> tuple[Json, dict[str, Json], list[Json]]:
@@ -241,7 +246,10 @@ class Person:
         if where.guild_id is None and command.get("contexts") is not None and 1 not in command["contexts"]:
             raise ClientRefusedError(f"/{command['name']} is not offered in direct messages")
 
-    def _option_data(self, given: dict[str, Value], definitions: dict[str, Json]) -> tuple[list[Json], list[Attachment]]:
+    def _option_data(
+        self, given: dict[str, Value], definitions: dict[str, Json], where: Channel
+    ) -> tuple[list[Json], list[Attachment], dict[str, Json]]:
+        """Options as they go on the wire, their files, and what Discord resolves of the people, channels and roles they name."""
         unknown = [name for name in given if name not in definitions]
         if unknown:
             raise ScenarioError(f"no option {', '.join(map(repr, unknown))}; there are: {', '.join(definitions)}")
@@ -250,16 +258,45 @@ class Person:
             raise ClientRefusedError(f"required option {', '.join(missing)} is empty")
         attachments: list[Attachment] = []
         data: list[Json] = []
+        resolved: dict[str, Json] = {}
         for name, value in given.items():
             definition = definitions[name]
-            if definition["type"] == 11:
+            if definition["type"] in MENTIONABLE:
+                data.append({"type": definition["type"], "name": name, "value": self._named(definition, str(value), where, resolved)})
+            elif definition["type"] == 11:
                 if not isinstance(value, Path):
                     raise ScenarioError(f"option {name} takes a file, not {value!r}")
                 attachments.append(self._upload(value))
                 data.append({"type": 11, "name": name, "value": str(attachments[-1].id)})
             else:
                 data.append({"type": definition["type"], "name": name, "value": _typed(definition, value)})
-        return data, attachments
+        return data, attachments, resolved
+
+    def _named(self, definition: Json, name: str, where: Channel, resolved: dict[str, Json]) -> str:
+        """The id of the person, channel or role called `name` in this server; what Discord tells the bot of it goes into `resolved`."""
+        world = self._core.world
+        guild = world.guilds[where.guild_id] if where.guild_id is not None else None
+        if definition["type"] == 6:
+            user = next((user for user in world.users.values() if user.name == name), None)
+            if user is None:
+                raise ScenarioError(f"there is nobody called {name!r}")
+            resolved.setdefault("users", {})[str(user.id)] = user_json(user)
+            if guild is not None and user.id in guild.members:
+                member = member_json(guild.members[user.id], world, guild, permissions=int(world.permissions(where, user)))
+                resolved.setdefault("members", {})[str(user.id)] = {key: value for key, value in member.items() if key != "user"}
+            return str(user.id)
+        if definition["type"] == 7:
+            channel = self._channel(name)
+            if definition.get("channel_types") and int(channel.type) not in definition["channel_types"]:
+                raise ClientRefusedError(f"{definition['name']} does not offer #{name}")
+            shown = channel_json(channel, world) | {"permissions": str(int(world.permissions(channel, self.account)))}
+            resolved.setdefault("channels", {})[str(channel.id)] = shown
+            return str(channel.id)
+        role = next((role for role in guild.roles.values() if role.name == name), None) if guild is not None else None
+        if role is None:
+            raise ScenarioError(f"there is no role {name!r} here")
+        resolved.setdefault("roles", {})[str(role.id)] = role_json(role)
+        return str(role.id)
 
     def _command_data(self, command: Json, nesting: list[Json], options: list[Json]) -> Json:
         for part in reversed(nesting):

@@ -20,11 +20,13 @@ from bot.sandbox.scenario import (
     CommandStep,
     DeleteChannelStep,
     DropStep,
+    EndStep,
     Expect,
     FaultStep,
     GrantStep,
     KillStep,
     PressStep,
+    RefundStep,
     RestartStep,
     SayStep,
     Scenario,
@@ -120,7 +122,14 @@ class Player:
                 self._discord.clock.advance(minutes=step.advance_clock.minutes)
                 return f"it is now {self._discord.clock.iso()[11:16]} UTC"
             case GrantStep():
-                self._discord.grant(step.grant.to, step.grant.sku, for_guild=step.grant.for_guild)
+                ends_at = None if step.grant.ends_in is None else self._discord.clock.now() + 60 * step.grant.ends_in.minutes
+                self._discord.grant(step.grant.to, step.grant.sku, for_guild=step.grant.for_guild, ends_at=ends_at)
+            case EndStep():
+                bought = step.end_purchase
+                after_s = 60 * bought.ends_in.minutes if bought.ends_in is not None else 0.0
+                self._discord.ends(self._discord.bought(bought.of, bought.sku), self._discord.clock.now() + after_s)
+            case RefundStep():
+                self._discord.revoke(self._discord.bought(step.refund_purchase.of, step.refund_purchase.sku))
             case DeleteChannelStep():
                 self._discord.delete_channel(step.delete_channel)
             case FaultStep():
@@ -346,6 +355,10 @@ def describe(step: AnyStep) -> str:
             return f"{step.advance_clock.minutes:g} minutes pass"
         case GrantStep():
             return f"{step.grant.to} buys {step.grant.sku}"
+        case EndStep():
+            return f"{step.end_purchase.of} cancels {step.end_purchase.sku}"
+        case RefundStep():
+            return f"{step.refund_purchase.of} gets the money for {step.refund_purchase.sku} back"
         case DeleteChannelStep():
             return f"#{step.delete_channel} is deleted"
         case FaultStep():

@@ -32,7 +32,7 @@ async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> li
     began = time.monotonic()
     async with LoopbackDiscord(spec, settings=Settings(rate_limits=scenario.rate_limits), offset_file=offset_file) as discord:
         _people(discord, scenario)
-        async with Stack(discord, state, offset_file, scenario.settings) as stack:
+        async with Stack(discord, state, offset_file, scenario.settings | _sold(discord, scenario)) as stack:
             player = Player(scenario, discord, stack, state / "rendered")
             try:
                 await _start(stack, player, console)
@@ -54,13 +54,30 @@ async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> li
 
 
 def _people(discord: LoopbackDiscord, scenario: Scenario) -> None:
-    for channel in scenario.guild.channels:
+    guilds = {scenario.guild.name: discord.guild}
+    for other in scenario.other_guilds:
+        spec = GuildSpec(other.name, other.premium_tier, other.file_limit, tuple(c.name for c in other.channels))
+        guilds[other.name] = discord.add_guild(spec)
+    for channel in [channel for guild in (scenario.guild, *scenario.other_guilds) for channel in guild.channels]:
         if channel.deny:
             discord.deny(channel.name, *channel.deny)
     for name, part in scenario.people.items():
-        discord.user(name).account.accepts_dms = part.accepts_dms
+        guild = guilds[part.guild or scenario.guild.name]
+        discord.user(name, guild).account.accepts_dms = part.accepts_dms
         if part.permissions:
-            discord.give_role(name, f"{name}'s role", part.permissions)
+            discord.give_role(name, f"{name}'s role", part.permissions, guild)
+        for role in part.roles:
+            discord.give_role(name, role, (), guild)
+
+
+def _sold(discord: LoopbackDiscord, scenario: Scenario) -> dict[str, str]:
+    """Settings that follow from what is sold and who runs the bot: their ids are made by this Discord."""
+    operators = [str(discord.user(name).account.id) for name, part in scenario.people.items() if part.operator]
+    ids = {
+        plan: [str(discord.sku(name).id) for name, grants in scenario.skus.items() if grants == plan] for plan in ("premium", "enterprise")
+    }
+    given = {"operators": operators, "premium_skus": ids["premium"], "enterprise_skus": ids["enterprise"]}
+    return {setting: ",".join(values) for setting, values in given.items() if values}
 
 
 async def _start(stack: Stack, player: Player, console: Console) -> None:

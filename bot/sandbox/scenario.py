@@ -71,10 +71,13 @@ class GuildPart(_Part):
 
 
 class PersonPart(_Part):
-    """Somebody with more or less than the defaults."""
+    """Somebody with more or less than the defaults. `guild`: where they are, by the server's name; the first one if left out."""
 
     permissions: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    guild: str | None = None
     accepts_dms: bool = True
+    operator: bool = False  # one of those who run this bot
 
 
 class Step(_Part):
@@ -175,17 +178,38 @@ class AdvanceClockStep(Step):
 
 
 class Purchase(_Part):
-    """Who gets what."""
+    """Who gets what. `ends_in`: a subscription that was cancelled already."""
 
     to: str
     sku: str
     for_guild: bool = False
+    ends_in: Minutes | None = None
+
+
+class Bought(_Part):
+    """What somebody has bought before. `ends_in`: with ending, when."""
+
+    of: str
+    sku: str
+    ends_in: Minutes | None = None
 
 
 class GrantStep(Step):
     """An entitlement."""
 
     grant: Purchase
+
+
+class EndStep(Step):
+    """Somebody cancels a subscription: it runs out now, or after a while."""
+
+    end_purchase: Bought
+
+
+class RefundStep(Step):
+    """Discord gives somebody their money back."""
+
+    refund_purchase: Bought
 
 
 class DeleteChannelStep(Step):
@@ -233,6 +257,8 @@ AnyStep = (
     | StopRedisStep
     | AdvanceClockStep
     | GrantStep
+    | EndStep
+    | RefundStep
     | DeleteChannelStep
     | FaultStep
     | DropStep
@@ -250,6 +276,8 @@ _KEYS: dict[str, type[Step]] = {
     "stop_redis": StopRedisStep,
     "advance_clock": AdvanceClockStep,
     "grant": GrantStep,
+    "end_purchase": EndStep,
+    "refund_purchase": RefundStep,
     "delete_channel": DeleteChannelStep,
     "fault": FaultStep,
     "drop_gateway": DropStep,
@@ -265,6 +293,8 @@ class Scenario(_Part):
 
     title: str | None = None
     guild: GuildPart = GuildPart()
+    other_guilds: tuple[GuildPart, ...] = ()
+    skus: dict[str, Literal["premium", "enterprise"]] = {}  # what is sold, by name, and the plan it grants
     people: dict[str, PersonPart] = {}
     settings: dict[str, Any] = {}
     rate_limits: bool = False

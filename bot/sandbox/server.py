@@ -165,11 +165,11 @@ class LoopbackDiscord:
         """What stands in a channel, oldest first; with `seen_by` also that person's ephemeral messages."""
         return self.world.history(self.channel(channel).id, None if seen_by is None else self.user(seen_by).account)
 
-    def user(self, name: str) -> Person:
-        """The person called `name`; created, and a member of the first guild, when first asked for."""
+    def user(self, name: str, guild: Guild | None = None) -> Person:
+        """The person called `name`; created, and a member of the first guild (or of `guild`), when first asked for."""
         if name not in self._people:
             account = self.world.add_user(name)
-            self.world.guilds[self.guild.id].members[account.id] = Member(account)
+            (guild or self.guild).members[account.id] = Member(account)
             self._people[name] = Person(account, self._core, self._interactions, self._messages)
         return self._people[name]
 
@@ -215,16 +215,17 @@ class LoopbackDiscord:
         where.overwrites.append(Overwrite(target.id, for_role=False, deny=denied))
         self.gateway.dispatch("CHANNEL_UPDATE", channel_json(where, self.world), intent=INTENT_GUILDS, guild_id=where.guild_id)
 
-    def give_role(self, to: str, name: str, permissions: Iterable[str] = ()) -> Role:
-        """A role with permissions for a person; made when it does not exist."""
-        role = next((r for r in self.guild.roles.values() if r.name == name), None)
+    def give_role(self, to: str, name: str, permissions: Iterable[str] = (), guild: Guild | None = None) -> Role:
+        """A role with permissions for a person in the first guild (or in `guild`); made when it does not exist."""
+        guild = guild or self.guild
+        role = next((r for r in guild.roles.values() if r.name == name), None)
         if role is None:
             bits = Permission(0)
             for permission in permissions:
                 bits |= Permission.named(permission)
             role = Role(self.world.ids.next(), name, bits)
-            self.guild.roles[role.id] = role
-        self.guild.members[self.user(to).account.id].role_ids.append(role.id)
+            guild.roles[role.id] = role
+        guild.members[self.user(to).account.id].role_ids.append(role.id)
         return role
 
     def sku(self, name: str, *, type_: int = 5) -> Sku:
@@ -236,11 +237,26 @@ class LoopbackDiscord:
         return found
 
     def grant(self, to: str, sku: str, *, for_guild: bool = False, ends_at: float | None = None) -> Entitlement:
-        """A person buys something, for themselves or for the guild."""
+        """A person buys something, for themselves or for the guild; Discord names the buyer of a guild's purchase, too."""
         user_id = self.user(to).account.id
-        return self._routes.grant(
-            self.sku(sku).id, user_id=None if for_guild else user_id, guild_id=self.guild.id if for_guild else None, ends_at=ends_at
-        )
+        return self._routes.grant(self.sku(sku).id, user_id=user_id, guild_id=self.guild.id if for_guild else None, ends_at=ends_at)
+
+    def bought(self, to: str, sku: str) -> Entitlement:
+        """The newest purchase of a person.
+
+        Raises:
+            ScenarioError: there is none.
+        """
+        user_id, sku_id = self.user(to).account.id, self.sku(sku).id
+        mine = [e for e in self.world.entitlements.values() if e.user_id == user_id and e.sku_id == sku_id and not e.deleted]
+        if not mine:
+            raise ScenarioError(f"{to} has not bought {sku}")
+        return mine[-1]
+
+    def ends(self, entitlement: Entitlement, at: float) -> None:
+        """A subscription was cancelled and runs out at `at`, or was renewed until then."""
+        entitlement.ends_at = at
+        self.gateway.dispatch("ENTITLEMENT_UPDATE", entitlement_json(entitlement, self.world))
 
     def revoke(self, entitlement: Entitlement) -> None:
         """A refund."""
