@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import discord
 
+from bot import doctor
 from bot.client import CallsheetClient
 from bot.clock import build_clock
 from bot.config import BotSettings, SettingsError, load_settings
@@ -35,6 +37,7 @@ from bot.services.build import build_services
 from bot.services.garbage import collected
 from bot.services.links import LinkSigner, load_secret
 from bot.status_cards import StatusCards
+from bot.storage.backup import back_up, restore
 from bot.storage.database import Database, DatabaseError, open_database
 from bot.web import Metrics, WebServer, bind
 from engine.contracts.logs import log_to_stderr
@@ -65,14 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code: 0 after a signal, 78 for settings to correct, 69 for something that is not there."""
     parser = argparse.ArgumentParser(prog="python -m bot", description="The Callsheet bot.")
     parser.add_argument("--all-in-one", action="store_true", help="also run the worker, and a Valkey server unless REDIS_URL is set")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("doctor", help="check Discord, Redis, store, database and disk, and leave")
+    backup = commands.add_parser("backup", help="copy the database to a new file; safe while the bot runs")
+    backup.add_argument("file", type=Path)
+    restoring = commands.add_parser("restore", help="put a backup in the place of the database; the bot must be stopped")
+    restoring.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
     except SettingsError as error:
         sys.stderr.write(f"Settings to correct:\n{error}\n")
         return os.EX_CONFIG
-    log_to_stderr(settings.log_level, settings.log_format)
+    log_to_stderr("ERROR" if options.command else settings.log_level, settings.log_format)
     try:
+        if options.command == "doctor":
+            return asyncio.run(doctor.examine(settings))
+        if options.command is not None:
+            return _keep(settings, options.command, options.file)
         _require_token(settings)
         return asyncio.run(run_all_in_one(settings) if options.all_in_one else run_bot(settings))
     except StartError as error:
@@ -81,6 +94,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DatabaseError as error:
         sys.stderr.write(f"{error}\n")
         return os.EX_UNAVAILABLE
+
+
+def _keep(settings: BotSettings, command: str, file: Path) -> int:
+    """Make or bring back a backup; 0 when done.
+
+    Raises:
+        DatabaseError: see `bot.storage.backup`.
+    """
+    try:
+        if command == "backup":
+            size = back_up(settings.database_path, file)
+            sys.stdout.write(f"{file}: {size / 2**20:.1f} MiB, checked.\n")
+        else:
+            kept = restore(file, settings.database_path)
+            sys.stdout.write(f"Restored; {f'what was there is {kept}' if kept else 'there was no database before'}.\n")
+    except OSError as error:
+        raise DatabaseError(f"{file}: {error.strerror}.") from error
+    return 0
 
 
 async def run_bot(settings: BotSettings) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -257,6 +257,13 @@ class JobQueue:
             return []
         entries = streams[0][1] if isinstance(streams, list) else next(iter(streams.values()))[0]
         return [StreamEntry(entry_id.decode(), fields.get(b"event")) for entry_id, fields in entries]
+
+    async def server(self) -> tuple[Mapping[str, Any], float]:
+        """What Redis says of itself, and its clock (unix seconds)."""
+        with _translated():
+            info = await self.redis.info()
+            seconds, microseconds = await self.redis.time()
+        return info, seconds + microseconds / 1e6
 
     async def last_event(self) -> str | None:
         """Id of the newest entry ever added; None when there is no stream."""

@@ -31,7 +31,7 @@ class WorkerSettings(BaseSettings):
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
         validation_alias=AliasChoices("CALLSHEET_REDIS_URL", "REDIS_URL"),
-        description="Redis or Valkey shared with the bot: redis://, rediss:// (TLS, host name checked) or unix://.",
+        description="Redis or Valkey shared with the bot: redis://, rediss:// (TLS, host name checked; ?ssl_ca_certs=FILE) or unix://.",
     )
     key_prefix: str = Field(
         default="callsheet", pattern=r"^[a-z0-9][a-z0-9:_-]*$", description="Prefix of every Redis key of this installation."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ class RedisRefusedError(RedisError):
 
 
 class OutageRetry(Retry):
-    """redis-py counts a wrong password as a connection error; retrying it would hide a rotated password for ever."""
+    """redis-py counts a wrong password or certificate as a connection error; retrying it would hide a rotated password for ever."""
 
     async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: Callable[[RedisError], Any]) -> T:
         """Run `do` until it succeeds, as `Retry` does, but give up at once when Redis refuses us."""
@@ -42,8 +43,27 @@ class OutageRetry(Retry):
                 return await do()
             except AuthenticationError as error:
                 raise RedisRefusedError(f"Redis refuses this worker: {error}") from error
+            except ssl.SSLCertVerificationError as error:
+                raise RedisRefusedError(f"Redis's certificate is not to be trusted: {error.verify_message}") from error
+            except ConnectionError as error:
+                raise _refusal_in(error) or error from None
 
         return await super().call_with_retry(guarded, fail)
+
+
+def _refusal_in(error: ConnectionError) -> RedisRefusedError | None:
+    """Our own verdict on a connection attempt, which redis-py wraps in its error."""
+    return error.__cause__ if isinstance(error.__cause__, RedisRefusedError) else None
+
+
+class _Pool(ConnectionPool):
+    """Lets `RedisRefusedError` out of a first connection attempt."""
+
+    async def get_connection(self, *args: Any, **kwargs: Any) -> AbstractConnection:
+        try:
+            return await super().get_connection(*args, **kwargs)
+        except ConnectionError as error:
+            raise _refusal_in(error) or error from None
 
 
 async def _greet(connection: AbstractConnection) -> None:
@@ -58,7 +78,8 @@ def open_redis(url: str, *, retries: int = RETRIES) -> ArqRedis:
     """A client that connects on first use; close it with `await redis.aclose()`.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`; user name and password may be percent-encoded.
+        url: `redis://`, `rediss://` or `unix://`; user name and password may be percent-encoded. TLS takes `?ssl_ca_certs=FILE` for an
+            authority of one's own, and `&ssl_certfile=FILE&ssl_keyfile=FILE` for a client's certificate.
         retries: Tries of one call after its first failure.
     """
     options: dict[str, Any] = {}
@@ -66,7 +87,7 @@ def open_redis(url: str, *, retries: int = RETRIES) -> ArqRedis:
         options["socket_keepalive"] = True
     if url.startswith("rediss:"):
         options["ssl_check_hostname"] = True  # redis-py's default accepts any certificate of a known authority
-    pool = ConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
         socket_timeout=5.0,
         socket_connect_timeout=2.0,

@@ -7,11 +7,11 @@ import json
 import sys
 import time
 
-from engine.contracts import wire
+from engine.contracts import checks, wire
 from engine.contracts.bases import BASES
-from engine.contracts.checks import Finding, failed, ok, report, warning
+from engine.contracts.checks import Finding, failed, ok, report
 from engine.contracts.status import Lane
-from engine.diagnosis import CLOCK_TOLERANCE_S, disk_findings, store_findings
+from engine.store_check import disk_findings, store_findings
 from worker.config import WorkerSettings
 from worker.connection import OUTAGE, RedisRefusedError, open_redis
 
@@ -49,14 +49,7 @@ async def redis_findings(settings: WorkerSettings) -> list[Finding]:
         return [failed("redis", f"no answer: {error}. Start it, or correct REDIS_URL.")]
     finally:
         await redis.aclose()
-    findings = [ok("redis", f"{info.get('valkey_version') or info.get('redis_version')}, answers in {took_ms:.1f} ms")]
-    if not info.get("aof_enabled"):
-        findings.append(warning("redis", "no append-only file: after its crash jobs are handed out again; set appendonly yes"))
-    if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
-        findings.append(warning("redis", "it may evict jobs when it is full; set maxmemory-policy noeviction"))
-    if abs(skew := seconds + microseconds / 1e6 - time.time()) > CLOCK_TOLERANCE_S:
-        findings.append(warning("clock", f"Redis's clock differs by {skew:+.1f} s; run NTP on both machines"))
-    return findings
+    return checks.redis_findings(info, took_ms, seconds + microseconds / 1e6 - time.time())
 
 
 async def gpu_findings(settings: WorkerSettings) -> list[Finding]:

@@ -106,7 +106,7 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
         DatabaseError: another bot has it open, a migration was edited, or a newer bot wrote it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _sole_owner(path):
+    with sole_owner(path):
         writer = await _connect(path)
         try:
             await migrate(writer, load_migrations())
@@ -136,7 +136,7 @@ async def _connect(path: Path) -> aiosqlite.Connection:
 
 
 @contextmanager
-def _sole_owner(path: Path) -> Iterator[None]:
+def sole_owner(path: Path) -> Iterator[None]:
     """Hold `<path>.lock`: two bots on one file would post everything twice."""
     with path.with_name(path.name + ".lock").open("w") as lock:
         try:

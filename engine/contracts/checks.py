@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Verdict(StrEnum):
@@ -45,6 +46,21 @@ def warning(subject: str, detail: str) -> Finding:
 def failed(subject: str, detail: str) -> Finding:
     """It does not work."""
     return Finding(subject, Verdict.FAILED, detail)
+
+
+CLOCK_TOLERANCE_S = 5.0
+
+
+def redis_findings(info: Mapping[str, Any], took_ms: float, skew_s: float) -> list[Finding]:
+    """What `INFO` says of a Redis that answered: will it keep what it has, and does it agree about the time?"""
+    findings = [ok("redis", f"{info.get('valkey_version') or info.get('redis_version')}, answers in {took_ms:.1f} ms")]
+    if not info.get("aof_enabled"):
+        findings.append(warning("redis", "no append-only file: after its crash jobs are handed out again; set appendonly yes"))
+    if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
+        findings.append(warning("redis", "it may evict jobs when it is full; set maxmemory-policy noeviction"))
+    if abs(skew_s) > CLOCK_TOLERANCE_S:
+        findings.append(warning("clock", f"Redis's clock differs by {skew_s:+.1f} s; run NTP on both machines"))
+    return findings
 
 
 async def examined(checks: list[tuple[str, Check]]) -> AsyncIterator[Finding]:

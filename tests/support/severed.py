@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from typing import Self
 
 
 class SeverableWay:
-    """Listens on a free port of 127.0.0.1 and passes bytes on to another one. Use as `async with SeverableWay(port) as way`."""
+    """Listens on a free port of 127.0.0.1 and passes bytes on to another one. Use as `async with SeverableWay(port) as way`.
 
-    def __init__(self, target_port: int) -> None:
+    With `tls` its near end speaks TLS: the bundled Valkey is built without.
+    """
+
+    def __init__(self, target_port: int, tls: ssl.SSLContext | None = None) -> None:
         self._target = target_port
+        self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

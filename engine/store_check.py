@@ -8,11 +8,10 @@ import shutil
 import time
 from pathlib import Path
 
-from engine.contracts.checks import Finding, failed, ok, warning
+from engine.contracts.checks import CLOCK_TOLERANCE_S, Finding, failed, ok, warning
 from engine.errors import EngineError
 from engine.store import ObjectStore
 
-CLOCK_TOLERANCE_S = 5.0
 LEAST_FREE_BYTES = 2 * 2**30
 
 
