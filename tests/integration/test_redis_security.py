@@ -89,9 +89,9 @@ async def test_shipped_access_list_lets_a_job_through_and_nothing_else(guarded: 
         async with open_core(tmp_path / "bot", bot, store_url=store) as core:
             await eventually(core.queue.workers)
             job_id = (await core.generate()).view.record.job_id
-            await core.dispatcher.dispatch()
 
             async def ended() -> bool:
+                await core.dispatcher.dispatch()
                 await core.consume()
                 await core.dispatcher.reconcile()
                 return (await core.record(job_id)).status is JobStatus.SUCCEEDED
