@@ -61,9 +61,10 @@ class _Pool(ConnectionPool):
 
     async def get_connection(self, *args: Any, **kwargs: Any) -> AbstractConnection:
         try:
-            return await super().get_connection(*args, **kwargs)
+            connection: AbstractConnection = await super().get_connection(*args, **kwargs)
         except ConnectionError as error:
             raise _refusal_in(error) or error from None
+        return connection
 
 
 async def _greet(connection: AbstractConnection) -> None:
