@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.clock import Clock
@@ -18,6 +19,10 @@ _FIRST_GUESS_S: dict[tuple[str, Lane], float] = {
 }
 PACE_KEPT_S = 2.0
 _UNKNOWN_S = 15.0  # seconds per unit of a large base on a current GPU
+
+
+ASKED_ALONE = 3
+"""Up to as many positions in one lane are asked for one by one, each a count; more need the whole line once."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,23 @@ class Estimates:
         rest_s = sum(max(0.0, began + units * per_unit - now) for units, began in running)
         return LanePace(per_unit, rest_s, workers)
 
-    async def place(self, record: JobRecord, pace: LanePace, progress: Progress | None) -> tuple[int | None, float | None]:
-        """Position and end of a job.
+    async def ahead(self, waiting: Sequence[JobRecord]) -> dict[str, tuple[int, int]]:
+        """Jobs and units before each of `waiting`, which are queued or dispatched; many of one lane are asked for together."""
+        by_lane: dict[tuple[str, Lane, str], list[JobRecord]] = {}
+        for record in waiting:
+            by_lane.setdefault((record.base, record.lane, record.pool), []).append(record)
+        found: dict[str, tuple[int, int]] = {}
+        for (base, lane, pool), records in by_lane.items():
+            if len(records) > ASKED_ALONE:
+                found |= await table.line(self._database.reader, base, lane, pool)
+            else:
+                found |= {record.job_id: await table.ahead_of(self._database.reader, record.job_id) for record in records}
+        return found
+
+    def place(
+        self, record: JobRecord, pace: LanePace, ahead: tuple[int, int], progress: Progress | None
+    ) -> tuple[int | None, float | None]:
+        """Position and end of a job with these jobs and units `ahead` of it.
 
         Returns:
             1 for the next job to start in its lane, None for one that runs or has ended; and the unix time at which it should end, None
@@ -68,7 +88,7 @@ class Estimates:
             return None, None
         if record.status is JobStatus.RUNNING:
             return None, self._end_of_running(record, own_s, progress) if pace.workers else None
-        jobs_ahead, units_ahead = await table.ahead_of(self._database.reader, record.job_id)
+        jobs_ahead, units_ahead = ahead
         wait_s = (pace.rest_s + units_ahead * pace.seconds_per_unit) / max(1, pace.workers)
         return jobs_ahead + 1, now + wait_s + own_s if pace.workers else None
 

@@ -44,11 +44,13 @@ class Overview:
             key: await self.estimates.pace(key[0], key[1], fleet.live(self.queue.seen_workers, *key), key[2])
             for key in {(record.base, record.lane, record.pool) for record in records if not record.status.terminal}
         }
+        waiting = [record for record in records if record.status in (JobStatus.QUEUED, JobStatus.DISPATCHED)]
+        ahead = await self.estimates.ahead(waiting)
         views = []
         for record in records:
             seen = progress.get(record.job_id)
             pace = paces.get((record.base, record.lane, record.pool))
-            position, eta = (None, None) if pace is None else await self.estimates.place(record, pace, seen)
+            position, eta = (None, None) if pace is None else self.estimates.place(record, pace, ahead.get(record.job_id, (0, 0)), seen)
             views.append(JobView(record, position, eta, seen))
         return views
 

@@ -253,6 +253,17 @@ async def ahead_of(db: Connection, job_id: str) -> tuple[int, int]:
     return row["jobs"], row["units"]
 
 
+async def line(db: Connection, base: str, lane: Lane, pool: str) -> dict[str, tuple[int, int]]:
+    """`ahead_of` for every queued and dispatched job of a lane at once."""
+    rows = await db.execute_fetchall(
+        """SELECT job_id, row_number() OVER line - 1 AS jobs, sum(units) OVER line - units AS units FROM jobs
+        WHERE base = ? AND lane = ? AND pool = ? AND status IN ('dispatched', 'queued')
+        WINDOW line AS (ORDER BY status = 'queued', fair_start, job_id ROWS UNBOUNDED PRECEDING)""",
+        (base, lane, pool),
+    )
+    return {row["job_id"]: (row["jobs"], row["units"]) for row in rows}
+
+
 async def running(db: Connection, base: str, lane: Lane, pool: str) -> list[tuple[int, float]]:
     """Units and start of the jobs that run in a lane."""
     rows = await db.execute_fetchall(
