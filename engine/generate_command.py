@@ -22,12 +22,16 @@ from engine.contracts.controls import ControlKind
 from engine.contracts.events import Phase
 from engine.contracts.generation import MAX_SCENES, MIN_SCENES, UPSCALE_FACTOR, Fit, Quality, Scene, Storyboard, Variation
 from engine.contracts.geometry import Geometry
+from engine.contracts.provenance import AdapterTrace
 from engine.contracts.stack import MAX_TOTAL_WEIGHT, StackNote, notes_on, senseless
+from engine.data.media import file_sha256
 from engine.data.videos import MAX_FILM_SECONDS, check_clip
 from engine.errors import InvalidConfigError, InvalidMediaError, StackWeightsError
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base
-from engine.sample.video import RenderedClip, contact_sheet, poster, write_mp4
+from engine.sample.credentials import DEFAULT_FOLDER, load_credentials
+from engine.sample.provenance import parameters_of, write_signed
+from engine.sample.video import RenderedClip, contact_sheet, poster
 
 if TYPE_CHECKING:
     from engine.model.adapters import LoadedUse
@@ -58,6 +62,7 @@ def add_generate_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG)")
     command.add_argument("--frames", type=Path, metavar="FOLDER", help="also write every frame as denoised, without loss (PNG)")
     command.add_argument("--max-bytes", type=int, default=100 * 1024 * 1024, help="size limit of the MP4")
+    command.add_argument("--credentials", type=Path, default=DEFAULT_FOLDER, help="folder of the certificate and key that sign the clip")
     command.add_argument("--device", default="auto")
 
 
@@ -90,6 +95,7 @@ def generate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     config = sample_config(base, options)
     stack = [parse_entry(text) for text in options.lora]
     _check_files(base, config, stack)
+    credentials = load_credentials(options.credentials)
     resident = loaded(base, options.device, console)
     from engine.sample.generate import generate as render
     from engine.sample.sources import require_guide
@@ -103,7 +109,10 @@ def generate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with progress_bars(console, shown=not options.json) as sink, stop.listening():
         clip = render(resident, config, uses, sink, stop)
         sink.progress(Phase.ENCODING, 0, 1)
-        written = write_mp4(clip, options.out, max_bytes=options.max_bytes, min_side=base.profile.posted_min_side)
+        traces = [AdapterTrace(name=use.name, kind=use.kind, weight=use.weight, sha256=file_sha256(use.path)) for use in uses]
+        parameters = parameters_of(config, base.profile, traces, seed=clip.seed, scenes=clip.scenes)
+        limits = {"max_bytes": options.max_bytes, "min_side": base.profile.posted_min_side}
+        written = write_signed(clip, options.out, parameters, credentials, **limits)
         sink.progress(Phase.ENCODING, 1, 1)
     _write_pictures(clip, options)
     return {

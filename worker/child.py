@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime as dt
 import gc
 import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,9 +21,9 @@ import torch
 from engine.config import SampleConfig, TrainConfig
 from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import AdapterUse
-from engine.contracts.provenance import AdapterTrace, ClipParameters, InputTrace
+from engine.contracts.provenance import AdapterTrace
 from engine.errors import EngineError, JobCancelledError
 from engine.model.adapters import LoadedUse, file_sha256
 from engine.model.bases import get_base
@@ -33,9 +32,9 @@ from engine.model.memory import device_memory
 from engine.ports import NullMetrics
 from engine.sample.credentials import Credentials, load_credentials
 from engine.sample.generate import RenderedClip, generate, total_steps
-from engine.sample.provenance import sign, write_signed
+from engine.sample.provenance import parameters_of, sign, write_signed
 from engine.sample.sources import require_guide
-from engine.sample.video import contact_sheet
+from engine.sample.video import WrittenVideo, poster
 from engine.train.recipe import LocalItem, build_run
 from engine.train.result import TrainedLora
 from engine.train.run import TrainingRun
@@ -233,13 +232,7 @@ class Child:
 
     def _preview(self, job: TrainLora, trained: TrainedLora, job_link: JobLink, *, gives_way: bool) -> RenderedClip | None:
         """The clip that shows what was learned: the preview prompt with the new file at full weight. None: something urgent came."""
-        rule = self.resident.base.profile.geometry
-        width, height = next(iter(rule.aspects.values()))
-        config = SampleConfig(
-            prompt=job.preview_prompt,
-            geometry=Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps),
-            seed=PREVIEW_SEED,
-        )
+        config = self._preview_config(job)
         use = LoadedUse(path=trained.path, name=job.name, weight=1.0, trigger=job.trigger, kind=job.lora_kind)
         try:
             return generate(self.resident, config, [use], job_link, GivingWay(job_link, self.link) if gives_way else job_link)
@@ -248,20 +241,36 @@ class Child:
                 raise
             return None
 
+    def _preview_config(self, job: TrainLora) -> SampleConfig:
+        rule = self.resident.base.profile.geometry
+        width, height = next(iter(rule.aspects.values()))
+        geometry = Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
+        return SampleConfig(prompt=job.preview_prompt, geometry=geometry, seed=PREVIEW_SEED)
+
+    def _write(
+        self, clip: RenderedClip, config: SampleConfig, traces: Sequence[AdapterTrace], target: Path, *, max_bytes: int
+    ) -> tuple[Path, Path, WrittenVideo]:
+        """The clip as MP4 and its middle frame as PNG, both saying what made them and signed."""
+        profile = self.resident.base.profile
+        parameters = parameters_of(config, profile, traces, seed=clip.seed, scenes=clip.scenes)
+        path, picture = target.with_suffix(".mp4"), target.with_suffix(".png")
+        written = write_signed(clip, path, parameters, self.credentials, max_bytes=max_bytes, min_side=profile.posted_min_side)
+        poster(clip.frames, picture, min_side=profile.posted_min_side)
+        sign(picture, parameters, self.credentials, media_type="image/png")
+        return path, picture, written
+
     def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
-        clip, poster = command.run_dir / "preview.mp4", command.run_dir / "poster.png"
-        parameters = self._preview_parameters(command.job, trained, preview)
-        min_side = self.resident.base.profile.posted_min_side
-        write_signed(preview, clip, parameters, self.credentials, max_bytes=PREVIEW_MAX_BYTES, min_side=min_side)
-        contact_sheet(preview.frames, poster)
-        sign(poster, parameters, self.credentials, media_type="image/png")
+        job = command.job
+        trace = AdapterTrace(name=job.name, kind=job.lora_kind, weight=1.0, sha256=file_sha256(trained.path))
+        config, target = self._preview_config(job), command.run_dir / "preview"
+        clip, picture, _ = self._write(preview, config, [trace], target, max_bytes=PREVIEW_MAX_BYTES)
         self.link.send(
             pipe.Trained(
-                job_id=command.job.job_id,
+                job_id=job.job_id,
                 lora=trained.path,
                 manifest=trained.manifest,
                 preview=clip,
-                poster=poster,
+                poster=picture,
                 loss_curve=trained.loss_curve_png,
                 steps=trained.manifest.steps,
                 selection=trained.selection,
@@ -269,23 +278,6 @@ class Child:
                 kept={step: path for step, path in trained.kept.items() if step != trained.manifest.steps},
             )
         )
-
-    def _preview_parameters(self, job: TrainLora, trained: TrainedLora, preview: RenderedClip) -> ClipParameters:
-        use = AdapterTrace(name=job.name, kind=job.lora_kind, weight=1.0, sha256=file_sha256(trained.path))
-        return ClipParameters(
-            made_at=_now(),
-            base=job.base,
-            base_revision=self.resident.base.profile.revision,
-            prompt=job.preview_prompt,
-            seed=preview.seed,
-            adapters=(use,),
-            geometry=preview.geometry,
-        )
-
-    def _parameters(self, job: GenerateVideo) -> ClipParameters:
-        media = {"image": job.image, "guide": job.guide.video if job.guide else None, "clip": job.source_clip}
-        inputs = [InputTrace(role=role, sha256=stored.sha256) for role, stored in media.items() if stored is not None]
-        return ClipParameters.of_job(job, base_revision=self.resident.base.profile.revision, made_at=_now(), inputs=inputs)
 
     def _render(self, command: pipe.StartRender) -> None:
         """One clip, from prompt to files."""
@@ -297,16 +289,13 @@ class Child:
             uses = [_use(use, path) for use, path in zip(job.adapters, command.adapters, strict=True)]
             require_guide(config, uses)
             clip = generate(self.resident, config, uses, job_link, job_link, stills=command.out_dir / "stills")
-            path, poster = command.out_dir / "clip.mp4", command.out_dir / "poster.png"
-            parameters, profile = self._parameters(job), self.resident.base.profile
-            written = write_signed(clip, path, parameters, self.credentials, max_bytes=job.max_bytes, min_side=profile.posted_min_side)
-            contact_sheet(clip.frames, poster)
-            sign(poster, parameters, self.credentials, media_type="image/png")
+            traces = [AdapterTrace.of(use) for use in job.adapters]
+            path, picture, written = self._write(clip, config, traces, command.out_dir / "clip", max_bytes=job.max_bytes)
             self.link.send(
                 pipe.Rendered(
                     job_id=job.job_id,
                     clip=path,
-                    poster=poster,
+                    poster=picture,
                     geometry=clip.geometry,
                     posted_width=written.width,
                     posted_height=written.height,
@@ -340,10 +329,6 @@ class Child:
 
 def _use(use: AdapterUse, path: Path) -> LoadedUse:
     return LoadedUse(path, use.name, use.weight, use.trigger, use.kind, use.second_stage_weight)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _release_memory() -> None:

@@ -38,7 +38,7 @@ def queued(view: JobView, units_left: int | None, *, note: str = "") -> Card:
 
 
 def status(view: JobView, *, preview: str | None = None) -> Card:
-    """The public card of one job. `preview` names an attached picture of the training so far."""
+    """The public card of one job. `preview` names an attached picture of the work so far."""
     record = view.record
     if record.status.terminal:
         return _ended(record)
@@ -50,7 +50,7 @@ def status(view: JobView, *, preview: str | None = None) -> Card:
     if record.attempt > 1:
         card.say(lines.MACHINE_CHANGED)
     if preview is not None and running:
-        card.show(preview, lines.preview_alt(record.steps_done))
+        card.show(preview, lines.preview_alt(job, record.steps_done))
     card.say(lines.owned_by(record.owner_id, charge(record)))
     if not record.cancel_requested:
         card.buttons(views.cancel_button(record.job_id))

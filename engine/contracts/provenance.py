@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import ConfigDict, ValidationError
 
+from engine.contracts.controls import ControlKind
+from engine.contracts.generation import Fit, Quality, Variation
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import GenerateVideo
 from engine.contracts.lora import AdapterUse, LoraKind
 from engine.contracts.model import Contract, Sha256
 
@@ -40,6 +40,18 @@ class InputTrace(Contract):
 
     role: str
     sha256: Sha256
+    control: ControlKind | None = None  # of a guide: what was taken from it; None: what the effect was trained on
+    strength: float | None = None  # of a guide or a restyle
+    last_frames: int | None = None  # of an extension: how many of its frames set the start; None: the base's own
+
+
+class SceneTrace(Contract):
+    """One scene of a film, with the seed it was filmed with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str
+    seed: int
 
 
 class ClipParameters(Contract):
@@ -56,26 +68,15 @@ class ClipParameters(Contract):
     prompt: str
     negative_prompt: str = ""
     seed: int
-    steps: int | None = None  # denoising steps; None: the base's own
+    quality: Quality = Quality.BEST
+    steps: int | None = None  # denoising steps of a clip or scene
+    guidance_scale: float | None = None  # None: the base's own
+    vary: Variation | None = None
     adapters: tuple[AdapterTrace, ...] = ()
     inputs: tuple[InputTrace, ...] = ()
+    fit: Fit | None = None  # of an input whose shape is another; None: there was none
+    scenes: tuple[SceneTrace, ...] = ()
     geometry: Geometry
-
-    @classmethod
-    def of_job(cls, job: GenerateVideo, *, base_revision: str, made_at: str, inputs: Sequence[InputTrace] = ()) -> Self:
-        """Of the clip that `job` asks for."""
-        return cls(
-            made_at=made_at,
-            mode=job.mode.value,
-            base=job.base,
-            base_revision=base_revision,
-            prompt=job.prompt,
-            negative_prompt=job.negative_prompt,
-            seed=job.seed,
-            adapters=tuple(AdapterTrace.of(use) for use in job.adapters),
-            inputs=tuple(inputs),
-            geometry=job.geometry,
-        )
 
     @classmethod
     def read(cls, text: str | bytes | None) -> Self | None:

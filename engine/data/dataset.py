@@ -14,6 +14,7 @@ import torch
 
 from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
+from engine.data.media import file_sha256
 from engine.model.loader import TextFeatures
 
 
@@ -127,9 +128,3 @@ def data_sha256(items: Sequence[LocalItem]) -> str:
 
 def _guide_sha256(item: LocalItem) -> str:
     return f":{file_sha256(item.guide)}" if item.guide is not None else ""
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,7 +8,6 @@ and decodes every file in a child of its own, so the bot can run it on whatever 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import shutil
@@ -20,14 +19,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from engine.contracts.bases import BASES
+from engine.contracts.failures import FailureCode
 from engine.contracts.geometry import GeometryRule
 from engine.contracts.media import MAX_CAPTION_CHARS, GuideRule, IngestReport, ItemVerdict, MediaNote, MediaProblem, Problem
 from engine.contracts.objects import extension_of
 from engine.data.archive import unpack
 from engine.data.clips import longest_shot, too_short
 from engine.data.isolation import WorkStoppedError, limit_process, run_isolated
-from engine.data.media import HEAD_BYTES, ZIP, MediaFacts, RefusedMediaError, inspect_media, sniff
+from engine.data.media import HEAD_BYTES, ZIP, MediaFacts, RefusedMediaError, file_sha256, inspect_media, sniff
 from engine.data.quality import Look, notes_of
+from engine.data.videos import check_clip
 from engine.errors import EngineError, InvalidMediaError
 
 MEMORY_BYTES = 3 * 1024**3
@@ -36,7 +37,12 @@ FILE_CPU_S = 90
 FILE_DEADLINE_S = 180.0
 MAX_CAPTION_BYTES = 16 * 1024
 MAX_NAME_CHARS = 255
-_SPARE_S = 0.25  # what a clip may be longer than allowed: containers round
+_CLIP_PROBLEMS = {
+    FailureCode.VIDEO_MISSING_STREAM: MediaProblem.NO_VIDEO,
+    FailureCode.VIDEO_TOO_SHORT: MediaProblem.SINGLE_FRAME,
+    FailureCode.VIDEO_TOO_LONG: MediaProblem.TOO_LONG,
+    FailureCode.VIDEO_VARIABLE_RATE: MediaProblem.VARIABLE_RATE,
+}
 
 MAX_FILES = 1000
 _GUIDE_NAME = re.compile(r"(.+)[_.-](?:control|reference|guide)")  # "_reference" is what ltx-trainer calls them
@@ -188,7 +194,7 @@ class _Checker:
         except RefusedMediaError as error:
             return _verdict(candidate, media_type=_sniffed(candidate.path), problem=error.problem)
         facts = MediaFacts(**{**answer, "look": Look(**answer["look"]), "cuts": tuple(answer["cuts"])})
-        digest = _sha256(candidate.path)
+        digest = file_sha256(candidate.path)
         problem = self._problem(candidate, facts, digest)
         if problem is not None:
             return _verdict(candidate, media_type=facts.media_type, sha256=digest, problem=problem)
@@ -272,21 +278,19 @@ def collect_folder(source: Path) -> list[Upload]:
 
 
 def _inspected(path: Path, moving_s: float | None) -> MediaFacts:
-    """The facts of a picture or clip; with `moving_s`, of a clip that plays no longer.
+    """The facts of a picture or clip; with `moving_s`, of a clip that moves evenly and plays no longer.
 
     Raises:
         RefusedMediaError: It cannot be used.
     """
-    facts = inspect_media(path)
-    if moving_s is None:
-        return facts
-    if facts.fps is None:
-        raise RefusedMediaError(MediaProblem.NO_VIDEO, "There is no video in this file: use an MP4, MOV or WebM clip.")
-    if facts.num_frames == 1:
-        raise RefusedMediaError(MediaProblem.SINGLE_FRAME, "The video is a single frame: use one that moves.")
-    if facts.num_frames / facts.fps > moving_s + _SPARE_S:
-        raise RefusedMediaError(MediaProblem.TOO_LONG, f"The video is longer than {moving_s:.1f} seconds: trim it.")
-    return facts
+    if moving_s is not None:
+        try:
+            check_clip(path, max_seconds=moving_s)
+        except RefusedMediaError:
+            raise
+        except InvalidMediaError as error:
+            raise RefusedMediaError(_CLIP_PROBLEMS.get(error.code, MediaProblem.DAMAGED), str(error)) from error
+    return inspect_media(path)
 
 
 def _lasts_as_long(guide: ItemVerdict, guided: ItemVerdict) -> bool:
@@ -345,11 +349,6 @@ def _is_caption(candidate: _Candidate) -> bool:
 def _sniffed(path: Path) -> str | None:
     with path.open("rb") as handle:
         return sniff(handle.read(HEAD_BYTES))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,8 @@ from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
 from engine.data.captions import class_caption, item_caption
 from engine.data.clips import Source, Window, beside, plan, read_window, survey
-from engine.data.dataset import LocalItem, Sample, file_sha256
+from engine.data.dataset import LocalItem, Sample
+from engine.data.media import file_sha256
 from engine.errors import InvalidMediaError
 from engine.model.loader import to_pixels
 

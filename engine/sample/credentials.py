@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from engine.errors import InvalidConfigError
 
+DEFAULT_FOLDER = Path("data/credentials")
 CERTIFICATE, KEY, FORMER = "certificate.pem", "key.pem", "former"
 ORGANISATION = "Callsheet (development certificate)"
 _LIFE = dt.timedelta(days=3650)

@@ -10,6 +10,7 @@ not covered, so a file can differ from the posted one there alone; whoever needs
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import hashlib
 import io
 import json
@@ -23,9 +24,21 @@ from typing import Any, NoReturn
 import av
 import c2pa
 
-from engine.contracts.provenance import TOOL, VERSION, ClipParameters, Finding, OriginReport
+from engine.config import SampleConfig
+from engine.contracts.bases import BaseProfile
+from engine.contracts.provenance import (
+    TOOL,
+    VERSION,
+    AdapterTrace,
+    ClipParameters,
+    Finding,
+    InputTrace,
+    OriginReport,
+    SceneTrace,
+)
+from engine.contracts.results import SceneRendered
 from engine.data.isolation import limit_process
-from engine.data.media import CLIPS, HEAD_BYTES, PICTURES, sniff
+from engine.data.media import CLIPS, HEAD_BYTES, PICTURES, file_sha256, sniff
 from engine.errors import EngineError, ResultTooLargeError
 from engine.sample.credentials import Credentials, Known, known_signers, load_credentials
 from engine.sample.video import RenderedClip, WrittenVideo, fit, write_mp4
@@ -71,6 +84,47 @@ def refit(source: Path, target: Path, credentials: Credentials, *, max_bytes: in
     written = fit(source, target, max_bytes=max_bytes - _reserve(parameters), metadata=embedded(parameters))
     sign(target, parameters, credentials)
     return replace(written, size=target.stat().st_size)
+
+
+def parameters_of(
+    config: SampleConfig, profile: BaseProfile, adapters: Sequence[AdapterTrace], *, seed: int, scenes: Sequence[SceneRendered] = ()
+) -> ClipParameters:
+    """What makes the clip of `config` on this base again, made now; inputs are named by their content, so their files must be there."""
+    inputs = _inputs(config)
+    return ClipParameters(
+        made_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        mode=config.mode.value,
+        base=profile.name,
+        base_revision=profile.revision,
+        prompt=config.prompt,
+        negative_prompt=config.negative_prompt,
+        seed=seed,
+        quality=config.quality,
+        steps=config.num_inference_steps or profile.steps(config.quality),
+        guidance_scale=config.guidance_scale,
+        vary=config.vary,
+        adapters=tuple(adapters),
+        inputs=inputs,
+        fit=config.fit if inputs else None,
+        scenes=tuple(SceneTrace(prompt=scene.prompt, seed=scene.seed) for scene in scenes),
+        geometry=config.geometry,
+    )
+
+
+def _inputs(config: SampleConfig) -> tuple[InputTrace, ...]:
+    found = []
+    if config.image is not None:
+        found.append(InputTrace(role="image", sha256=file_sha256(config.image)))
+    if config.guide is not None:
+        guide = config.guide
+        found.append(InputTrace(role="guide", sha256=file_sha256(guide.path), control=guide.control, strength=guide.strength))
+    if config.restyle is not None:
+        found.append(InputTrace(role="restyle", sha256=file_sha256(config.restyle.path), strength=config.restyle.strength))
+    if config.extend is not None:
+        found.append(InputTrace(role="extend", sha256=file_sha256(config.extend.path), last_frames=config.extend.last_frames))
+    if config.upscale is not None and config.upscale.path is not None:
+        found.append(InputTrace(role="upscale", sha256=file_sha256(config.upscale.path)))
+    return tuple(found)
 
 
 def embedded(parameters: ClipParameters) -> dict[str, str]:

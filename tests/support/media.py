@@ -6,7 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,12 @@ def write_clip(
     moving: bool = True,
     cut_to: int | None = None,
     sound: bool = False,
+    times: Sequence[int] | None = None,
 ) -> Path:
-    """A clip whose frames differ; the container follows the suffix. `cut_to` is the seed of a second half."""
+    """A clip whose frames differ; the container follows the suffix.
+
+    `cut_to` is the seed of a second half; `times` says when each frame is shown, in frames, one apart by default.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -74,7 +78,10 @@ def write_clip(
         for index in range(num_frames):
             shot = seed if cut_to is None or index < num_frames // 2 else cut_to
             shown = np.roll(pixels(shot, width, height), index * 8 if moving else 0, axis=1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, fps)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound:
             _add_sound(container, audio)

@@ -227,8 +227,10 @@ def finished_entry(word: str, at: float | None, price: str, *, deleted: bool, li
     return "-# " + " · ".join(facts)
 
 
-def preview_alt(steps: int) -> str:
-    """Alt text of a training's preview."""
+def preview_alt(job: GenerateVideo | TrainLora, steps: int) -> str:
+    """Alt text of the picture of what is being made."""
+    if isinstance(job, GenerateVideo):
+        return f"First, middle and last frame on the way, {AI_GENERATED}"
     return f"Preview of the LoRA in training after {steps} steps, {AI_GENERATED}"
 
 

@@ -104,6 +104,12 @@ async def test_unfit_clip_is_refused_with_its_reason(core: Core, tmp_path: Path,
     assert (error.facts["problem"], error.facts["role"]) == (code, "clip")
 
 
+async def test_clip_of_uneven_rate_is_refused(core: Core, tmp_path: Path) -> None:
+    """The frames of a screen recording come when something moves; a guide of that kind would be followed at the wrong pace."""
+    error = await refused(core, clip=clip_file(tmp_path, num_frames=12, times=[0, 1, 5, 6, 7, 15, 16, 17, 30, 31, 33, 34]))
+    assert error.facts["problem"] == "variable_rate"
+
+
 @pytest.mark.parametrize("data", [hostile.picture(1), b"no clip at all"])
 async def test_file_that_is_no_clip_is_refused(core: Core, data: bytes) -> None:
     """A picture or text where a clip is needed."""

@@ -120,7 +120,8 @@ def stage(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(module, "write_signed", lambda *_, **__: SimpleNamespace(width=256, height=256))
     monkeypatch.setattr(module, "sign", lambda *_, **__: None)
     monkeypatch.setattr(module, "file_sha256", lambda _: "ab" * 32)
-    monkeypatch.setattr(module, "contact_sheet", lambda *_: None)
+    monkeypatch.setattr(module, "poster", lambda *_, **__: None)
+    monkeypatch.setattr(module, "parameters_of", lambda *_, **__: None)
     return stage
 
 

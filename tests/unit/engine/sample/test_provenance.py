@@ -12,11 +12,17 @@ import av
 import c2pa
 import pytest
 
+from engine.config import GuideVideo, SampleConfig
+from engine.contracts.bases import BASES
+from engine.contracts.controls import ControlKind
+from engine.contracts.generation import Fit, Quality, Scene, Storyboard
+from engine.contracts.geometry import Geometry
 from engine.contracts.provenance import ClipParameters, Finding
-from engine.data.media import inspect_media
+from engine.contracts.results import SceneRendered
+from engine.data.media import file_sha256, inspect_media
 from engine.errors import ResultTooLargeError
 from engine.sample.credentials import CERTIFICATE, FORMER, Known, known_signers, load_credentials
-from engine.sample.provenance import TRAINED_MEDIA, read_parameters, refit, sign, verify, write_signed
+from engine.sample.provenance import TRAINED_MEDIA, parameters_of, read_parameters, refit, sign, verify, write_signed
 from engine.sample.video import contact_sheet, write_mp4
 from tests.support.provenance import PLENTY, boxes, credentials_folder, flipped, noisy_clip, parameters, signed_clip
 
@@ -201,3 +207,36 @@ def test_commands_end_with_one_sentence_when_they_cannot(posted: Path, tmp_path:
         assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1), done.stderr
     assert not out.exists()
     assert read_parameters(text) is None
+
+
+def test_parameters_name_every_input_by_content_and_every_setting(tmp_path: Path) -> None:
+    """All that decides the frames of a clip made from others stands in the file, and no path of a machine."""
+    picture, guide = tmp_path / "a.png", tmp_path / "b.mp4"
+    picture.write_bytes(b"picture")
+    guide.write_bytes(b"video")
+    config = SampleConfig(
+        prompt="zoko walks",
+        geometry=Geometry(width=32, height=32, num_frames=9, fps=8),
+        seed=3,
+        image=picture,
+        guide=GuideVideo(path=guide, control=ControlKind.EDGES, strength=0.8),
+        quality=Quality.FAST,
+        fit=Fit.LETTERBOX,
+    )
+    made = parameters_of(config, BASES["tiny"], [], seed=3)
+    assert {(trace.role, trace.sha256) for trace in made.inputs} == {
+        ("image", file_sha256(picture)),
+        ("guide", file_sha256(guide)),
+    }
+    assert (made.mode, made.steps, made.fit) == ("control", BASES["tiny"].steps(Quality.FAST), Fit.LETTERBOX)
+    assert str(tmp_path) not in made.model_dump_json()
+
+
+def test_parameters_of_a_film_have_the_seed_each_scene_was_filmed_with() -> None:
+    """A scene that was rolled again has another seed than the one it was planned with."""
+    scenes = tuple(Scene(prompt=f"scene {number}") for number in range(2))
+    geometry = Geometry(width=32, height=32, num_frames=9, fps=8)
+    config = SampleConfig(prompt="film", geometry=geometry, seed=3, storyboard=Storyboard(scenes=scenes))
+    filmed = [SceneRendered(prompt="scene 0", seed=3), SceneRendered(prompt="scene 1", seed=77, rerolls=1)]
+    made = parameters_of(config, BASES["tiny"], [], seed=3, scenes=filmed)
+    assert [(scene.prompt, scene.seed) for scene in made.scenes] == [("scene 0", 3), ("scene 1", 77)]
