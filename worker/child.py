@@ -151,6 +151,12 @@ class Child:
         self.training_link: JobLink | None = None
         self.leaving = False
         self._at_work = ""
+        link.on_arrival = self._look_ahead
+
+    def _look_ahead(self, command: ChildCommand) -> None:
+        """Read the LoRAs of a render that has just arrived while another job still computes."""
+        if isinstance(command, pipe.StartRender):
+            self.resident.shelf.prefetch(command.adapters, self.resident.base.profile)
 
     def serve(self) -> None:
         """Take commands; if a render waits, render it; if a training runs, do its next step. Until told to leave."""

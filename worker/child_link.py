@@ -8,6 +8,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 from engine.contracts.model import Contract
 from worker import pipe
@@ -33,6 +34,9 @@ class Link:
         self._lock = threading.Lock()
         self._commands: queue.SimpleQueue[ChildCommand] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self.on_arrival: Callable[[ChildCommand], None] = lambda _: None
+        """Called on the reading thread the moment a command arrives, while the other lane may be at work; must return at once."""
+
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def send(self, message: Contract) -> None:
@@ -73,6 +77,7 @@ class Link:
                     self._cancelled.add(command.job_id)
                 elif isinstance(command, pipe.StartTraining | pipe.StartRender):
                     self._cancelled.discard(command.job.job_id)  # an earlier try of the same job
+                self.on_arrival(command)
                 self._commands.put(command)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ from engine.contracts.geometry import Geometry
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
 from engine.model.lora_weights import LoraShelf
+from engine.model.memory import release_cached
 
 PipelineKind = Literal["text", "frames", "reference"]
 """From words alone; with given frames at the start; with reference tokens, and frames if wanted."""
@@ -212,9 +214,29 @@ class ResidentBase:
 
     @torch.no_grad()
     def decode_pixels(self, raw: torch.Tensor) -> torch.Tensor:
-        """Pixels [B, 3, F, H, W], about -1..1, of denormalised latents [B, C, f, h, w]."""
+        """Pixels [B, 3, F, H, W], about -1..1, of denormalised latents [B, C, f, h, w].
+
+        What did not fit into the device's memory in one piece is decoded in overlapping tiles of space and time, and so is, from then
+        on, everything as large.
+        """
         vae = self.pipeline.vae
-        pixels: torch.Tensor = vae.decode(raw.to(self.device, vae.dtype), None, return_dict=False)[0]
+        raw = raw.to(self.device, vae.dtype)
+        if raw.numel() < self.extras.get("tile-from", math.inf):
+            try:
+                return self._decode(raw)
+            except torch.OutOfMemoryError:
+                self.extras["tile-from"] = raw.numel()
+        release_cached()
+        vae.enable_tiling()
+        vae.use_framewise_decoding = True
+        try:
+            return self._decode(raw)
+        finally:
+            vae.disable_tiling()
+            vae.use_framewise_decoding = False
+
+    def _decode(self, raw: torch.Tensor) -> torch.Tensor:
+        pixels: torch.Tensor = self.pipeline.vae.decode(raw, None, return_dict=False)[0]
         return pixels
 
     def decode_video(self, raw: torch.Tensor) -> NDArray[np.float32]:

@@ -122,7 +122,9 @@ class FakeChild:
             self._progress(job.job_id, Phase.DENOISING, step + 1, RENDER_STEPS)
             yield
         clip = command.out_dir / "clip.mp4"
-        clip.write_text("|".join([job.prompt, *(path.read_text() for path in command.adapters)]))
+        given = {"image": command.image, "guide": command.guide, "clip": command.clip}
+        inputs = [f"{role}={path.read_text()}" for role, path in given.items() if path is not None]
+        clip.write_text("|".join([job.prompt, *(path.read_text() for path in command.adapters), *inputs]))
         self.link.send(
             pipe.Rendered(
                 job_id=job.job_id,

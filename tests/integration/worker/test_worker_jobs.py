@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.contracts.events import CheckpointSaved, JobCancelled, JobFailed, JobStarted, JobSucceeded
 from engine.contracts.failures import FailureCode
+from engine.contracts.generation import Restyle
 from engine.contracts.jobs import DatasetItem, TrainLora
 from engine.contracts.results import LoraTrained, VideoRendered
 from engine.contracts.status import Lane
@@ -157,3 +158,26 @@ async def test_worker_leaves_no_lease_behind_when_jobs_end(studio: Studio) -> No
 async def _training(studio: Studio, **changes: Any) -> TrainLora:
     media = await studio.put("uploads/1/a.png", "picture")
     return train_lora(**{"job_id": new_job_id(), "items": (DatasetItem(media=media, filename="a.png"),), **changes})
+
+
+async def test_lora_deleted_while_the_job_waited_fails_it_by_that_name(studio: Studio) -> None:
+    """Another sentence than a damaged upload gets, since another thing is to be done; it is not tried again."""
+    await studio.worker()
+    lora = await studio.put("loras/lora1/x.safetensors", "weights", "application/x-safetensors")
+    await studio.store.delete(lora.key)
+    event = await studio.ending(await studio.enqueue(generate_video(job_id=new_job_id(), adapters=(adapter_use(file=lora),))))
+    assert isinstance(event, JobFailed)
+    assert event.code is FailureCode.ADAPTER_MISSING
+    assert event.attempt == 1
+
+
+async def test_render_hands_every_given_file_to_the_child_by_its_role(studio: Studio) -> None:
+    """Guide and source clip are local files like the picture is."""
+    await studio.worker()
+    clip = await studio.put("uploads/1/a.mp4", "clip", "video/mp4")
+    job = generate_video(job_id=new_job_id(), prompt="say inputs", restyle=Restyle(video=clip))
+    event = await studio.ending(await studio.enqueue(job))
+    assert isinstance(event, JobSucceeded)
+    assert isinstance(event.result, VideoRendered)
+    assert await studio.store.get_bytes(event.result.file) == b"say inputs|clip=clip"
+    assert event.result.num_frames == job.geometry.num_frames

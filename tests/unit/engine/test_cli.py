@@ -22,9 +22,10 @@ from engine.commands import parse_lora
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.data.media import inspect_media
 from engine.errors import InvalidConfigError
+from engine.generate_command import parse_entry
 from engine.model.adapters import save_lora
 from engine.model.bases import get_base
-from tests.support.media import write_picture, write_zip
+from tests.support.media import write_clip, write_picture, write_sound, write_zip
 
 DEADLINE_S = 240.0
 
@@ -258,3 +259,84 @@ def test_parse_lora_splits_off_the_weight_when_there_is_one(tmp_path: Path) -> N
     assert parse_lora(str(odd)) == (odd, 1.0)
     with pytest.raises(InvalidConfigError):
         parse_lora("b.safetensors:2.01")
+
+
+def test_parse_entry_takes_a_weight_for_the_second_stage() -> None:
+    """`FILE:WEIGHT/SECOND`; a slash in a path is a path's."""
+    assert parse_entry("a/b.safetensors:0.9/0.5") == (Path("a/b.safetensors"), 0.9, 0.5)
+    assert parse_entry("a/b.safetensors:0.9") == (Path("a/b.safetensors"), 0.9, None)
+    assert parse_entry("a/b") == (Path("a/b"), 1.0, None)
+    with pytest.raises(InvalidConfigError):
+        parse_entry("a/b.safetensors:0.9/7")
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ([], "--prompt"),
+        (["--prompt", "x", "--control", "edges"], "--video"),
+        (["--prompt", "x", "--restyle", "0.5"], "--video"),
+        (["--prompt", "x", "--extend"], "the clip to go on from"),
+        (["--prompt", "x", "--extend", "CLIP", "--upscale", "CLIP"], "do not go together"),
+        (["--prompt", "x", "--extend", "gone.mp4"], "no video at"),
+        (["--prompt", "x", "--video", "SOUND"], "no video in"),
+        (["--prompt", "x", "--video", "LONG"], "longer than"),
+        (["--prompt", "x", "--video", "ONE"], "single frame"),
+        (["--prompt", "x", "--lora", "LORA:0"], "add up to"),
+        (["--prompt", "x", "--lora", "LORA:2", "--lora", "LORA:2", "--lora", "LORA:2"], "add up to"),
+        (["--prompt", "x", "--seed", "4294967296"], "seed"),
+        (["--prompt", "x", "--vary", "-1"], "seed"),
+        (["--prompt", "x", "--vary", "1", "--vary-strength", "1.5"], "strength"),
+        (["--storyboard", "SCENE"], "2 to 8"),
+        (["--storyboard", "gone.txt"], "no such file"),
+        (["--prompt", "x", "--width", "48", "--height", "48", "--upscale"], "multiples of 32"),
+    ],
+)
+def test_generate_refuses_what_cannot_be_made_with_one_sentence(
+    options: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, one line that names what is wrong, no file."""
+    files = {
+        "CLIP": write_clip(tmp_path / "clip.mp4"),
+        "SOUND": write_sound(tmp_path / "sound.mp4"),
+        "LONG": write_clip(tmp_path / "long.mp4", num_frames=40),
+        "ONE": write_clip(tmp_path / "one.mp4", num_frames=1),
+        "LORA": write_lora(tmp_path / "a.safetensors"),
+        "SCENE": tmp_path / "scenes.txt",
+    }
+    files["SCENE"].write_text("only one\n\n# and a remark\n")
+    out = tmp_path / "out.mp4"
+    named = [str(files.get(option, option)) if ":" not in option else option.replace("LORA", str(files["LORA"])) for option in options]
+    assert main(["generate", *named, "--out", str(out)]) == EXIT_BAD_INPUT
+    _, sentence = capsys.readouterr()
+    assert part in sentence.lower()
+    assert sentence.count("\n") == 1
+    assert not out.exists()
+
+
+def test_generate_makes_a_clip_in_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes, frames and rate are those asked for, and the file has them; one scene after the other, one clip after the other."""
+    first = tmp_path / "text.mp4"
+    scenes = tmp_path / "scenes.txt"
+    scenes.write_text("a red ball on a beach\na red ball in a forest\n")
+    picture = write_picture(tmp_path / "first.png", width=64, height=40)
+    for options, mode, side, frames in (
+        (["--prompt", "a red ball", "--out", first], "text", 256, 9),
+        (["--prompt", "a red ball", "--image", picture, "--fit", "letterbox"], "image", 256, 9),
+        (["--prompt", "a red ball", "--extend", first, "--mute"], "extend", 256, 13),
+        (["--prompt", "a red ball", "--video", first, "--restyle", "0.6"], "video", 256, 9),
+        (["--prompt", "a red ball", "--upscale", first], "upscale", 256, 9),
+        (["--prompt", "a red ball", "--seconds", "2", "--vary", "3"], "text", 256, 17),
+        (["--storyboard", scenes, "--rerolls", "0"], "storyboard", 256, 18),
+    ):
+        out = options[options.index("--out") + 1] if "--out" in options else tmp_path / f"{mode}-{frames}.mp4"
+        arguments = ["generate", *map(str, options), "--steps", "2", "--seed", "7", "--json"]
+        assert main(arguments + ([] if "--out" in options else ["--out", str(out)])) == 0
+        said = json.loads(capsys.readouterr().out)
+        facts = inspect_media(Path(out))
+        assert (said["mode"], said["frames"], said["fps"]) == (mode, frames, 8.0)
+        assert (facts.width, facts.height, facts.num_frames, facts.fps) == (side, side, frames, pytest.approx(8.0))
+        if mode == "extend":
+            assert said["join_psnr"] >= 30
+        if mode == "storyboard":
+            assert [scene["seed"] for scene in said["scenes"]] == [7, 8]

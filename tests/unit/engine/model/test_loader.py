@@ -177,3 +177,25 @@ def test_profile_tells_the_transformers_true_sizes(tiny: ResidentBase) -> None:
         if name.startswith("transformer_blocks.") and isinstance(layer, torch.nn.Linear):
             assert layer_sizes(name, shape) == (layer.in_features, layer.out_features), name
     assert layer_sizes(f"transformer_blocks.{shape.blocks}.attn1.to_q", shape) is None
+
+
+def test_decoding_falls_back_to_tiles_when_memory_runs_out(tiny: ResidentBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clip is made all the same, much like in one piece; what is as large starts in tiles, what is smaller does not."""
+    generator = torch.Generator().manual_seed(0)
+    large, small = (tiny.denormalised(torch.randn(1, 64, 3, side, side, generator=generator)) for side in (8, 4))
+    whole, whole_small = tiny.decode_pixels(large), tiny.decode_pixels(small)
+    decode, tiled = tiny.pipeline.vae.decode, []
+
+    def short_of_memory(latents: torch.Tensor, *rest: object, **options: object) -> object:
+        tiled.append(tiny.pipeline.vae.use_tiling)
+        if latents.shape[-1] == 8 and not tiny.pipeline.vae.use_tiling:
+            raise torch.OutOfMemoryError
+        return decode(latents, *rest, **options)
+
+    monkeypatch.setattr(tiny.pipeline.vae, "decode", short_of_memory)
+    for _ in range(2):
+        assert tiny.decode_pixels(large).shape == whole.shape
+    assert torch.equal(tiny.decode_pixels(small), whole_small)
+    assert tiled == [False, True, True, False]
+    assert not tiny.pipeline.vae.use_tiling
+    tiny.extras.pop("tile-from")
