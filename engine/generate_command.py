@@ -97,6 +97,7 @@ def generate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     _check_files(base, config, stack)
     credentials = load_credentials(options.credentials)
     resident = loaded(base, options.device, console)
+    from engine.evaluate.scenes import judge_for
     from engine.sample.generate import generate as render
     from engine.sample.sources import require_guide
 
@@ -107,7 +108,7 @@ def generate(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     started, stop = time.monotonic(), InterruptToken()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bars(console, shown=not options.json) as sink, stop.listening():
-        clip = render(resident, config, uses, sink, stop)
+        clip = render(resident, config, uses, sink, stop, judge=judge_for(resident) if config.storyboard is not None else None)
         sink.progress(Phase.ENCODING, 0, 1)
         traces = [AdapterTrace(name=use.name, kind=use.kind, weight=use.weight, sha256=file_sha256(use.path)) for use in uses]
         parameters = parameters_of(config, base.profile, traces, seed=clip.seed, scenes=clip.scenes)

@@ -25,6 +25,7 @@ from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import AdapterUse
 from engine.contracts.provenance import AdapterTrace
 from engine.errors import EngineError, JobCancelledError
+from engine.evaluate.scenes import judge_for
 from engine.model.adapters import LoadedUse, file_sha256
 from engine.model.bases import get_base
 from engine.model.loader import ResidentBase, load_base
@@ -294,7 +295,8 @@ class Child:
             self.link.send(pipe.Began(job_id=job.job_id, total_steps=total_steps(self.resident.base, config)))
             uses = [_use(use, path) for use, path in zip(job.adapters, command.adapters, strict=True)]
             require_guide(config, uses)
-            clip = generate(self.resident, config, uses, job_link, job_link, stills=command.out_dir / "stills")
+            judge = judge_for(self.resident) if config.storyboard is not None else None
+            clip = generate(self.resident, config, uses, job_link, job_link, judge=judge, stills=command.out_dir / "stills")
             traces = [AdapterTrace.of(use) for use in job.adapters]
             path, picture, written = self._write(clip, config, traces, command.out_dir / "clip", max_bytes=job.max_bytes)
             self.link.send(

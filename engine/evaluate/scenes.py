@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluate.identity import Frames, Likeness, spread_frames
+from engine.evaluate.identity import Frames, Likeness, likeness_for, spread_frames
+from engine.model.loader import ResidentBase
 
 _MOVES: Final = 24  # of 255, in the channel that changes most
 _SHARES: Final = (0.02, 0.6)  # of all pixels that a subject may be
@@ -39,6 +40,14 @@ class SceneJudge:
         seen = self._likeness.features(frames).astype(np.float64)
         mean = (seen - (seen @ nothing)[:, None] * nothing).mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9))
+
+
+def judge_for(resident: ResidentBase) -> SceneJudge:
+    """The judge of a base's storyboards, with the base's measure of likeness; a vision model is loaded once."""
+    if "judge" not in resident.extras:
+        resident.extras["judge"] = SceneJudge(likeness_for(resident.base.likeness, resident.device))
+    judge: SceneJudge = resident.extras["judge"]
+    return judge
 
 
 def subject_of(clip: Frames) -> Frames:
