@@ -69,7 +69,8 @@ async def credit(tx: Connection, job_id: str, now: float) -> int:
     rows = await tx.execute_fetchall(
         """INSERT INTO ledger (job_id, user_id, guild_id, window_start, kind, held, spent, created_at)
         SELECT job_id, user_id, guild_id, window_start, 'credit', 0, -spent, :now FROM ledger AS settled
-        WHERE job_id = :job AND kind = 'settle' AND NOT EXISTS (SELECT 1 FROM ledger WHERE job_id = :job AND kind = 'credit')
+        WHERE job_id = :job AND kind IN ('settle', 'refund') AND spent > 0
+        AND NOT EXISTS (SELECT 1 FROM ledger WHERE job_id = :job AND kind = 'credit')
         RETURNING spent""",
         {"now": now, "job": job_id},
     )

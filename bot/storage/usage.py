@@ -39,8 +39,9 @@ async def people(db: Connection, guild_id: int, since: float) -> int:
 
 async def open_in(db: Connection, guild_id: int, limit: int) -> list[JobRecord]:
     """Newest jobs of a server that have not ended."""
-    # the unary plus keeps the planner on the small index of open jobs
-    return await jobs.select(db, "finished_at IS NULL AND +guild_id = ? ORDER BY job_id DESC LIMIT ?", (guild_id, limit))
+    # the unary pluses keep the planner on the small index of open jobs
+    where = "finished_at IS NULL AND status IN ('queued', 'dispatched', 'running') AND +guild_id = ? ORDER BY +job_id DESC LIMIT ?"
+    return await jobs.select(db, where, (guild_id, limit))
 
 
 async def ended_in(db: Connection, guild_id: int, limit: int) -> list[JobRecord]:
