@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from engine.contracts.lora_facts import LoraDialect, LoraFacts, LoraProblem
 from engine.errors import AdapterIncompatibleError, AdapterInvalidError, AdapterMissingError
 from engine.lora_keys import PREFIX, Weight, layer_sizes, parse_key
 
-__all__ = ["PREFIX", "LoraHeader", "ModuleShape", "TensorEntry", "inspect_lora_header", "read_header"]
+__all__ = ["PREFIX", "Content", "LoraHeader", "ModuleShape", "TensorEntry", "inspect_lora_header", "read_header", "write_lora"]
 
 MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 MAX_FILE_BYTES: Final = 4 * 1024**3
@@ -56,6 +56,15 @@ class TensorEntry:
     shape: tuple[int, ...]
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """One tensor to write; `data` is called when its turn comes, so that one tensor at a time is in memory."""
+
+    dtype: str
+    shape: Sequence[int]
+    data: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,31 @@ def read_header(path: Path, shown_name: str | None = None) -> LoraHeader:
         keys={key: (weight.module, weight.part) for key, weight in weights.items()},
         entries=entries,
     )
+
+
+def write_lora(path: Path, tensors: Mapping[str, Content], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file that appears under its name only when it is complete, readable by everybody.
+
+    Equal content gives equal bytes: the safetensors library puts metadata in another order in every process, and a training that
+    was interrupted must end with the very file of one that was not.
+    """
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    reached = 0
+    for key, content in tensors.items():
+        size = prod(content.shape) * DTYPE_BYTES[content.dtype]
+        header[key] = {"dtype": content.dtype, "shape": list(content.shape), "data_offsets": [reached, reached + size]}
+        reached += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # weights begin at a multiple of 8 bytes
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as target:
+            target.write(len(text).to_bytes(8, "little") + text)
+            for content in tensors.values():
+                target.write(content.data())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _raw_header(path: Path, name: str, size: int) -> tuple[dict[str, Any], int]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -25,7 +25,7 @@ from engine.contracts.lora import LoraKind, LoraManifest
 from engine.contracts.lora_facts import LoraImport, LoraProblem
 from engine.data.isolation import limit_process
 from engine.errors import AdapterIncompatibleError, AdapterInvalidError, DeadAdapterError, EngineError
-from engine.lora_file import PREFIX, LoraHeader, TensorEntry, read_header
+from engine.lora_file import PREFIX, Content, LoraHeader, TensorEntry, read_header, write_lora
 
 CPU_S: Final = 120
 MEMORY_BYTES: Final = 2 * 1024**3
@@ -52,44 +52,49 @@ def import_lora(
     if misfit is not None:
         raise AdapterIncompatibleError(f"{shown} was trained for another model: {base} has no {misfit[:100]} of that size.")
     manifest = _manifest(header, _sha256(path), base=base, name=name, kind=kind, trigger=trigger)
-    partial = out.with_name(out.name + ".partial")
-    with path.open("rb") as source, partial.open("wb") as target:
-        changes = _rewrite(header, source, target, manifest, shown)
-    if not changes:
-        partial.unlink()
+    with path.open("rb") as source:
+        judge = _Judge(header, source, shown)
+        write_lora(out, judge.contents(), {**_other_metadata(header), **manifest.to_metadata()})
+    if not judge.changes:
+        out.unlink()
         raise DeadAdapterError(f"{shown} changes nothing: all its weights are zero.")
-    partial.replace(out)
     return LoraImport(facts=read_header(out, shown).facts().model_copy(update={"dialect": header.dialect}), manifest=manifest)
 
 
-def _rewrite(header: LoraHeader, source: BinaryIO, target: BinaryIO, manifest: LoraManifest, shown: str) -> bool:
-    """Stream all pairs in our form; True when any of them changes the model. A tensor at a time is in memory."""
-    pairs: dict[str, dict[str, TensorEntry]] = {}
-    for key, (module, part) in header.keys.items():
-        pairs.setdefault(module, {})[part] = header.entries[key]
-    entries: dict[str, object] = {"__metadata__": {**_other_metadata(header), **manifest.to_metadata()}}
-    reached = 0
-    for module, pair in sorted(pairs.items()):
-        for part in ("lora_A", "lora_B"):
-            length = pair[part].end - pair[part].start
-            entries[f"{PREFIX}{module}.{part}.weight"] = {
-                "dtype": pair[part].dtype,
-                "shape": pair[part].shape,
-                "data_offsets": [reached, reached + length],
-            }
-            reached += length
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    target.write(len(text).to_bytes(8, "little") + text)
-    changes = False
-    for _, pair in sorted(pairs.items()):
-        alpha = pair.get("alpha")
-        scale = header.common_scale if alpha is None else float(_read(source, alpha, shown).flat[0]) / pair["lora_A"].shape[0]
-        down, up = _read(source, pair["lora_A"], shown), _read(source, pair["lora_B"], shown)
-        changes |= scale != 0.0 and bool(down.any()) and bool(up.any())
-        target.write(_copied(source, pair["lora_A"]))
-        target.write(_copied(source, pair["lora_B"]) if scale == 1.0 else _packed(up * np.float32(scale), pair["lora_B"].dtype, shown))
-    return changes
+class _Judge:
+    """Reads pairs one by one, checks every weight, and gives them in our form."""
+
+    def __init__(self, header: LoraHeader, source: BinaryIO, shown: str) -> None:
+        self._source, self._shown, self._common = source, shown, header.common_scale
+        self._pairs: dict[str, dict[str, TensorEntry]] = {}
+        for key, (module, part) in header.keys.items():
+            self._pairs.setdefault(module, {})[part] = header.entries[key]
+        self.changes = False
+        """True once a pair was seen that changes the model."""
+
+    def contents(self) -> dict[str, Content]:
+        """What to write, in order."""
+        found = {}
+        for module, pair in sorted(self._pairs.items()):
+            down, up = pair["lora_A"], pair["lora_B"]
+            found[f"{PREFIX}{module}.lora_A.weight"] = Content(down.dtype, down.shape, partial(_checked, self._source, down, self._shown))
+            found[f"{PREFIX}{module}.lora_B.weight"] = Content(up.dtype, up.shape, partial(self._scaled, pair))
+        return found
+
+    def _scaled(self, pair: Mapping[str, TensorEntry]) -> bytes:
+        """B with its scale folded in; unchanged to the bit when the scale is 1."""
+        alpha, entry = pair.get("alpha"), pair["lora_B"]
+        scale = self._common
+        if alpha is not None:
+            scale = float(_read(self._source, alpha, self._shown).flat[0]) / pair["lora_A"].shape[0]
+        values = _read(self._source, entry, self._shown)
+        self.changes |= scale != 0.0 and bool(values.any()) and bool(_read(self._source, pair["lora_A"], self._shown).any())
+        return _copied(self._source, entry) if scale == 1.0 else _packed(values * np.float32(scale), entry.dtype, self._shown)
+
+
+def _checked(source: BinaryIO, entry: TensorEntry, shown: str) -> bytes:
+    _read(source, entry, shown)
+    return _copied(source, entry)
 
 
 def _read(source: BinaryIO, entry: TensorEntry, shown: str) -> _Floats:

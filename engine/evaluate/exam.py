@@ -152,10 +152,10 @@ class Exam:
 
     def tidy(self) -> None:
         """Delete the files of checkpoints that are no longer kept; call it when no saved state refers to them any more."""
-        kept = {path.name for path in self.kept_files().values()}
-        for path in self.folder.glob("kept-*.safetensors"):
-            if path.name not in kept:
-                path.unlink()
+        kept = select.kept_steps(self.scores)
+        for score in self.scores:  # the checkpoint that is being looked at has no score yet, and its file is needed
+            if score.step not in kept:
+                self.file_of(score.step).unlink(missing_ok=True)
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """What a resume needs besides the kept files: JSON-ready facts, and tensors."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +22,15 @@ from engine.contracts.bases import BaseProfile
 from engine.contracts.lora import LoraManifest
 from engine.contracts.lora_facts import LoraProblem
 from engine.errors import AdapterError, AdapterInvalidError, AdapterMissingError
-from engine.lora_file import PREFIX, read_header
+from engine.lora_file import PREFIX, Content, read_header, write_lora
 
 SHELF_BYTES: Final = 4 * 1024**3
 """Host memory for converted LoRAs: some thirty of rank 32 for a 22-billion base, thousands for the tiny one."""
 
 _MAX_HASHES: Final = 4096
+
+
+_DTYPES: Final = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,16 @@ def save_lora(path: Path, modules: Mapping[str, tuple[torch.Tensor, torch.Tensor
 
     The file appears under its name only when it is complete.
     """
-    tensors = {}
-    for module, (down, up) in modules.items():
-        tensors[f"{PREFIX}{module}.lora_A.weight"] = down.detach().to("cpu", dtype).contiguous()
-        tensors[f"{PREFIX}{module}.lora_B.weight"] = up.detach().to("cpu", dtype).contiguous()
-    partial = path.with_name(path.name + ".partial")
-    safetensors.torch.save_file(tensors, partial, metadata=manifest.to_metadata())
-    partial.chmod(0o644)
-    partial.replace(path)
+    tensors = {
+        f"{PREFIX}{module}.{part}.weight": Content(_DTYPES[dtype], tuple(weight.shape), partial(_bytes, weight, dtype))
+        for module, pair in modules.items()
+        for part, weight in zip(("lora_A", "lora_B"), pair, strict=True)
+    }
+    write_lora(path, tensors, manifest.to_metadata())
+
+
+def _bytes(weight: torch.Tensor, dtype: torch.dtype) -> bytes:
+    return weight.detach().to("cpu", dtype).contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def file_sha256(path: Path) -> str:

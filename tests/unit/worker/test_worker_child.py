@@ -88,7 +88,8 @@ class Stage:
                 stage.played.append(f"checkpoint {self.steps_done}")
 
             def finish(self) -> Any:
-                return SimpleNamespace(path=run_dir / "lora", manifest=manifest(), loss_curve_png=run_dir / "loss.png")
+                files = {"path": run_dir / "lora", "loss_curve_png": run_dir / "loss.png", "chart_png": None, "kept": {}}
+                return SimpleNamespace(manifest=manifest(), selection=None, **files)
 
             def close(self) -> None:
                 stage.closed = True
