@@ -7,7 +7,9 @@ indexes. The reconciler heals what an outage, a wiped Redis or a dead worker lef
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_LOSSES = 5
 """A job that was lost more often than this is given up: something about it, or about the machine, is not going to work."""
 SPILL_BATCH = 20
+LEAST_PAUSE_S = 0.005
+"""Between two rounds, so that what comes together is handed out together."""
 GRACE_S = 3.0
 """A job handed out this recently may still be on its way."""
 
@@ -51,13 +55,17 @@ class Dispatcher:
     """LoRAs of the job that was handed out last, by base, lane and pool."""
 
     async def run_dispatch(self) -> None:
-        """Dispatch for ever."""
+        """Dispatch for ever: at once when something stirs, and every `dispatch_interval_s` for what nobody tells, such as a new worker."""
         while True:
+            self.queue.stirred.clear()
             try:
                 await self.dispatch()
             except QueueUnavailableError as error:
                 logger.debug("nothing is handed out: %s", error)
-            await asyncio.sleep(self.dispatch_interval_s)
+            await asyncio.sleep(LEAST_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.dispatch_interval_s):
+                    await self.queue.stirred.wait()
 
     async def run_reconcile(self) -> None:
         """Reconcile for ever."""
@@ -87,9 +95,10 @@ class Dispatcher:
                 continue
             newest = _newest_with_room(versions, handed)
             waiting = await table.waiting(self.database.reader, base, lane, pool, room + LOOK_AHEAD, newest)
-            for record in arrange(waiting, self._loaded.get((base, lane, pool), frozenset()), lane, room):
-                handed_out += await self._hand_out(record)
-                self._loaded[base, lane, pool] = stack_of(record.job)
+            chosen = arrange(waiting, self._loaded.get((base, lane, pool), frozenset()), lane, room)
+            if chosen:
+                handed_out += await self._hand_out(chosen)
+                self._loaded[base, lane, pool] = stack_of(chosen[-1].job)
         return handed_out
 
     async def _spill_over(self, workers: list[WorkerStatus]) -> None:
@@ -99,12 +108,18 @@ class Dispatcher:
                 async with self.database.transaction() as tx:
                     await self.line.move(tx, record, SHARED)
 
-    async def _hand_out(self, record: JobRecord) -> bool:
-        """Mark first, then enqueue: a crash in between leaves a row that `reconcile` finds missing in Redis, never a job without a row."""
+    async def _hand_out(self, records: Sequence[JobRecord]) -> int:
+        """Mark first, then enqueue: a crash in between leaves rows that `reconcile` finds missing in Redis, never a job without a row."""
+        now = self.clock()
         async with self.database.transaction() as tx:
-            if not await table.may_run(tx, record.job_id) or not await table.mark_dispatched(tx, record.job_id, self.clock()):
-                return False
-            lost_before = await table.losses(tx, record.job_id) > 0
+            marked = [
+                (record, await table.losses(tx, record.job_id) > 0)
+                for record in records
+                if await table.may_run(tx, record.job_id) and await table.mark_dispatched(tx, record.job_id, now)
+            ]
+        return sum(await asyncio.gather(*(self._enqueue(record, lost_before) for record, lost_before in marked)))
+
+    async def _enqueue(self, record: JobRecord, lost_before: bool) -> bool:
         if lost_before and not (await self.queue.find([(record.job, record.pool)]))[record.job_id].queued:
             await self.queue.forget(record.job_id)
         # workers count tries in Redis; after a loss they go on from the number SQLite remembers, so that no artifact is overwritten

@@ -62,6 +62,7 @@ class EventConsumer:
             overruled = [event.job_id for event in events if not await self._apply(tx, event)]
             await cursors.put(tx, stream, entries[-1].entry_id)
         self.posts.announce()
+        self.queue.stirred.set()
         for event in events:
             self.observe(event)
         for job_id in overruled:

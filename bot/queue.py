@@ -80,6 +80,8 @@ class JobQueue:
     keys: wire.Keys
     seen_workers: list[WorkerStatus] = field(default_factory=list)
     """What the latest `workers()` found."""
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a job was submitted or has ended: something may be handed out."""
     _alive: bool = False
     _ping: asyncio.Task[None] | None = None
 

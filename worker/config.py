@@ -59,9 +59,9 @@ class WorkerSettings(BaseSettings):
     cache_bytes: int = Field(default=20 * 2**30, ge=0, description="Downloaded LoRAs and pictures kept for reuse, in bytes.")
 
     lease_s: float = Field(
-        default=30.0, ge=0.5, le=3600, description="A job whose worker is silent this long is picked up by another worker."
+        default=15.0, ge=0.5, le=3600, description="A job whose worker is silent this long is picked up by another worker."
     )
-    poll_s: float = Field(default=0.1, ge=0.01, le=10, description="Time between two looks at an empty queue.")
+    poll_s: float = Field(default=0.05, ge=0.01, le=10, description="Time between two looks at an empty queue.")
     cancel_poll_s: float = Field(default=0.5, ge=0.01, le=10, description="Time between two looks for a cancel request of a running job.")
     heartbeat_s: float = Field(default=2.0, ge=0.05, le=5, description="Time between two announcements of this worker.")
     drain_grace_s: float = Field(

@@ -103,13 +103,17 @@ class GpuWorker(Worker):
 
     async def _poll_iteration(self) -> None:
         try:
-            if self.allow_pick_jobs and self.job_counter < self.max_jobs and self._ready():
+            while self.allow_pick_jobs and self.job_counter < self.max_jobs and self._ready():
                 lease = await self.book.claim(self.queues)
-                if lease is not None:
-                    await self._start(lease)
-            if self._outage:
-                logger.info("redis is back")
-            self._outage = False
+                if self._outage:
+                    logger.info("redis is back")
+                self._outage = False
+                if lease is None:
+                    break
+                await self._start(lease)
+                # the next one follows a short job at once; after a long one arq's own rhythm goes on
+                await asyncio.wait({self.tasks[lease.job_id]}, timeout=self.poll_delay_s)
+                self._reap()
         except OUTAGE as error:
             if not self._outage:
                 logger.warning("redis is away: %s", error)

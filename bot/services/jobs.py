@@ -99,6 +99,7 @@ class Jobs:
                 if also is not None:
                     await also(tx)
                 record = await self._record(job.job_id, tx)
+        self.queue.stirred.set()
         return SubmittedJob(await self.overview.view(record), duplicate)
 
     async def submit_training(self, dataset_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:

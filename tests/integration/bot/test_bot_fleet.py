@@ -8,10 +8,9 @@ import pytest
 
 from bot.errors import Refusal, RefusalCode
 from bot.services.fleet import Lack
-from bot.storage import loras as loras_table
 from engine.contracts.status import SHARED, JobStatus, Lane, pool_of
 from engine.contracts.wire import CONTRACT_VERSION
-from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, open_core, place, trained
+from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, open_core, place
 from tests.support.valkey import Valkey
 
 OWN = pool_of(GUILD)
@@ -58,10 +57,8 @@ async def test_trainings_and_clips_with_the_servers_loras_never_spill_over(tmp_p
         training = (await core.train()).view.record
         await core.dispatcher.dispatch()
         job = await worker.claim(Lane.TRAIN)
+        await worker.succeed(job)
         await core.consume()
-        async with core.database.transaction() as tx:
-            await loras_table.mark_ready(tx, job.job_id, trained(job))  # type: ignore[arg-type]
-        core.services.loras.forget()
         used = (await core.generate(loras="zoko", place=place(guild_id=99), who=actor(guild_id=99))).view.record
         core.clock.now += 100
         await core.dispatcher.dispatch()

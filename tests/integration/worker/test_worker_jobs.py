@@ -34,7 +34,7 @@ async def test_training_reports_and_stores_its_lora_under_the_registry_key(studi
     job = train_lora(job_id=new_job_id(), steps=10, items=(DatasetItem(media=media, filename="a.png"),))
     event = await studio.ending(await studio.enqueue(job))
     assert isinstance(event.result, LoraTrained)
-    assert event.result.file.key == f"loras/lora1/{job.job_id}.safetensors"
+    assert event.result.file.key == f"loras/lora1/{job.job_id}-1.safetensors"
     kinds = [type(e) for e in await studio.events(job.job_id)]
     assert kinds[0] is JobStarted
     assert kinds[-1] is JobSucceeded
