@@ -47,13 +47,11 @@ class EntitlementDesk:
         holding = holding_of(entitlement, self._skus)
         if holding is not None and await self._services.plans.hold(holding):
             _log.info("plan %s of entitlement %s", holding.plan, holding.reference)
-            await self._services.freezing.sweep()
 
     async def refunded(self, entitlement: discord.Entitlement) -> None:
         """Taken back: it ends now."""
         if entitlement.sku_id in self._skus and await self._services.plans.ended(PlanSource.DISCORD, str(entitlement.id)):
             _log.info("entitlement %s was taken back", entitlement.id)
-            await self._services.freezing.sweep()
 
     async def listed(self, client: discord.Client) -> None:
         """Everything that is held now, at a start."""
@@ -61,16 +59,14 @@ class EntitlementDesk:
             return
         skus = [discord.Object(sku) for sku in self._skus]
         everything = [entitlement async for entitlement in client.entitlements(skus=skus, limit=None, exclude_ended=True)]
-        if await self._services.plans.reconciled(PlanSource.DISCORD, self._holdings(everything)):
-            await self._services.freezing.sweep()
+        await self._services.plans.reconciled(PlanSource.DISCORD, self._holdings(everything))
 
     async def seen(self, interaction: discord.Interaction[discord.Client]) -> None:
         """What comes with an interaction: all that this person and this server hold."""
         if not self._skus:
             return
         holdings = self._holdings(interaction.entitlements)
-        if await self._services.plans.reported(PlanSource.DISCORD, holdings, [interaction.user.id], interaction.guild_id):
-            await self._services.freezing.sweep()
+        await self._services.plans.reported(PlanSource.DISCORD, holdings, [interaction.user.id], interaction.guild_id)
 
     def _holdings(self, entitlements: Iterable[discord.Entitlement]) -> list[Holding]:
         found = (holding_of(entitlement, self._skus) for entitlement in entitlements)

@@ -10,7 +10,6 @@ from aiosqlite import Connection
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
-from bot.services.freezing import Freezing
 from bot.services.jobs import Jobs, JobView
 from bot.services.notices import NoticeKind, Notices
 from bot.services.plans import Holding, Plan, Plans, PlanSource
@@ -57,7 +56,6 @@ class Administration:
     jobs: Jobs
     quotas: Quotas
     plans: Plans
-    freezing: Freezing
     notices: Notices
 
     async def usage(self, guild_id: int, days: int) -> UsageReport:
@@ -163,7 +161,6 @@ class Administration:
         if user_id is not None and holding is not None:
             async with self.database.transaction() as tx:
                 await self.notices.tell(tx, user_id, NoticeKind.PLAN_BEGAN, plan=plan, ends_at=holding.ends_at)
-        await self.freezing.sweep()
         return holding
 
     async def settings_changed(self, actor: Actor, what: str) -> None:

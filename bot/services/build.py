@@ -47,6 +47,7 @@ def build_services(
     quotas = Quotas(database, clock, plans, servers)
     notices = Notices(database, servers, clock)
     freezing = Freezing(settings, database, plans, notices, clock)
+    plans.followers.append(freezing.apply)
     estimates = Estimates(database, clock)
     uploads = Uploads(settings, database, store)
     loras = Loras(database, settings.base)
@@ -82,7 +83,7 @@ def build_services(
         servers=servers,
         notices=notices,
         freezing=freezing,
-        administration=Administration(settings, database, clock, jobs, quotas, plans, freezing, notices),
+        administration=Administration(settings, database, clock, jobs, quotas, plans, notices),
         gate=Gate(settings, StoredFacts(database, servers, plans)),
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from aiosqlite import Connection
+
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
@@ -35,7 +37,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Freezing:
-    """`sweep` is called now and then, and whenever a plan changes."""
+    """`sweep` is called now and then, because plans also end by themselves; `apply` follows every change of a plan in its transaction."""
 
     settings: BotSettings
     database: Database
@@ -45,22 +47,26 @@ class Freezing:
 
     async def sweep(self) -> int:
         """Freeze, thaw, warn and expire, each with a notice to the owner; how many LoRAs were deleted."""
+        async with self.database.transaction() as tx:
+            return await self.apply(tx)
+
+    async def apply(self, tx: Connection) -> int:
+        """The same inside the caller's transaction."""
         now, keep_s = self.clock(), self.settings.frozen_expires_s
         covered = terms_of(Plan(self.settings.plan_without_purchase), self.settings).has(Feature.TRAINING)
-        async with self.database.transaction() as tx:
-            thawed = await table.thaw_all(tx) if covered else await table.thaw(tx, now)
-            frozen = [] if covered else await table.freeze(tx, now)
-            warned = await table.warn(tx, now - keep_s + min(WARNING_S, keep_s / 2))
-            expired = await table.expire(tx, now - keep_s)
-            for kind, touched in (
-                (NoticeKind.LORAS_THAWED, thawed),
-                (NoticeKind.PLAN_ENDED, frozen),
-                (NoticeKind.LORAS_EXPIRING, warned),
-                (NoticeKind.LORAS_DELETED, expired),
-            ):
-                for one in touched:
-                    delete_at = one.since + keep_s if kind in (NoticeKind.PLAN_ENDED, NoticeKind.LORAS_EXPIRING) else None
-                    await self.notices.tell(tx, one.owner_id, kind, loras=len(one.names), names=_names(one), delete_at=delete_at)
+        thawed = await table.thaw_all(tx) if covered else await table.thaw(tx, now)
+        frozen = [] if covered else await table.freeze(tx, now)
+        warned = await table.warn(tx, now - keep_s + min(WARNING_S, keep_s / 2))
+        expired = await table.expire(tx, now - keep_s)
+        for kind, touched in (
+            (NoticeKind.LORAS_THAWED, thawed),
+            (NoticeKind.PLAN_ENDED, frozen),
+            (NoticeKind.LORAS_EXPIRING, warned),
+            (NoticeKind.LORAS_DELETED, expired),
+        ):
+            for one in touched:
+                delete_at = one.since + keep_s if kind in (NoticeKind.PLAN_ENDED, NoticeKind.LORAS_EXPIRING) else None
+                await self.notices.tell(tx, one.owner_id, kind, loras=len(one.names), names=_names(one), delete_at=delete_at)
         deleted = sum(len(one.names) for one in expired)
         if deleted:
             logger.info("%d LoRAs were deleted because no plan has covered them for %.0f days", deleted, keep_s / 86400)

@@ -6,7 +6,7 @@ changes and `ended` when it is over. Nothing else in the bot knows where a plan 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,6 +90,8 @@ class Plans:
         self._settings = settings
         self._database = database
         self._clock = clock
+        self.followers: list[Callable[[Connection], Awaitable[object]]] = []
+        """What else belongs into a transaction that changes who holds what."""
 
     async def plan_of(self, guild_id: int | None, user_id: int, db: Connection | None = None) -> Plan:
         """The plan of a person in a server (None: in a direct message), as `db` (default: the last commit) has it."""
@@ -130,12 +132,12 @@ class Plans:
     async def hold(self, holding: Holding) -> bool:
         """A source reports a plan, or that one has changed; True when that is news."""
         async with self._database.transaction() as tx:
-            return await table.put(tx, holding)
+            return await self._news(tx, [await table.put(tx, holding)])
 
     async def ended(self, source: PlanSource, reference: str) -> bool:
         """A source takes a plan back at once, as for a refund; True when that is news."""
         async with self._database.transaction() as tx:
-            return await table.end(tx, source, reference, self._clock())
+            return await self._news(tx, [await table.end(tx, source, reference, self._clock())])
 
     async def reported(self, source: PlanSource, holdings: Collection[Holding], user_ids: Collection[int], guild_id: int | None) -> bool:
         """A source tells everything that these people and this server hold; what it leaves out is over. True when that is news."""
@@ -147,7 +149,7 @@ class Plans:
         async with self._database.transaction() as tx:
             news = [await table.put(tx, holding) for holding in holdings]
             news += [await table.end(tx, source, reference, now) for reference in gone]
-        return any(news)
+            return await self._news(tx, news)
 
     async def reconciled(self, source: PlanSource, holdings: Collection[Holding]) -> bool:
         """A source tells everything that anybody holds; what it leaves out is over. True when that is news."""
@@ -156,7 +158,14 @@ class Plans:
         async with self._database.transaction() as tx:
             news = [await table.put(tx, holding) for holding in holdings]
             news += [await table.end(tx, source, one, now) for one in await table.references(tx, source, now) if one not in references]
-        return any(news)
+            return await self._news(tx, news)
+
+    async def _news(self, tx: Connection, changes: Collection[bool]) -> bool:
+        if not any(changes):
+            return False
+        for follow in self.followers:
+            await follow(tx)
+        return True
 
 
 def plan_needed(feature: Feature, standing: Standing) -> Refusal:
