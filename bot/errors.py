@@ -20,6 +20,8 @@ class RefusalCode(StrEnum):
     NOT_VERIFIABLE = "not_verifiable"  # filename: neither a picture nor a clip
     # data sets
     DATASET_TOO_SMALL = "dataset_too_small"  # items, minimum, advised, lora_kind
+    DATASET_TEACHES_NOTHING = "dataset_teaches_nothing"  # assessment
+    CONTROL_NEEDS_EFFECT = "control_needs_effect"  # lora_kind
     DATASET_UNKNOWN = "dataset_unknown"  # -
     DATASET_CLOSED = "dataset_closed"  # state
     # LoRA names and stacks

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from engine.contracts.lora import LoraKind
 from engine.contracts.lora_facts import LoraImport
-from engine.contracts.media import IngestReport
+from engine.contracts.media import GuideRule, IngestReport
 from engine.contracts.provenance import OriginReport
+from engine.contracts.sheet import Sheet
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,14 @@ class MediaError(Exception):
 
 
 async def check_uploads(
-    files: Sequence[tuple[Path, str]], out: Path, *, side: int, timeout_s: float, moving_s: float | None = None
+    files: Sequence[tuple[Path, str]],
+    out: Path,
+    *,
+    side: int,
+    timeout_s: float,
+    base: str | None = None,
+    guides: GuideRule = GuideRule.NONE,
+    moving_s: float | None = None,
 ) -> IngestReport:
     """Judge uploads, given as (path, file name as uploaded), and copy the usable bytes into `out`.
 
@@ -41,6 +49,8 @@ async def check_uploads(
         out: Folder for accepted files; the caller deletes it.
         side: Pixels per side that training will use.
         timeout_s: Limit for the whole batch.
+        base: The base that will be trained, by which a clip can be too short.
+        guides: What `x_control.mp4` beside `x.mp4` means.
         moving_s: Only clips are wanted, of at most this many seconds and at an even rate.
 
     Raises:
@@ -48,6 +58,9 @@ async def check_uploads(
     """
     listing = await asyncio.to_thread(_write_listing, files, out)
     arguments = ["check", "--uploads", str(listing), "--out", str(listing.parent), "--side", str(side), "--json"]
+    arguments += ["--guides", guides.value]
+    if base is not None:
+        arguments += ["--base", base]
     if moving_s is not None:
         arguments += ["--moving", str(moving_s)]
     answer = await _run("engine.data.ingest", arguments, timeout_s)
@@ -55,6 +68,18 @@ async def check_uploads(
         return IngestReport.model_validate_json(answer)
     except ValidationError as error:
         raise MediaError(f"the check answered nonsense: {error}") from error
+
+
+async def draw_sheet(sheet: Sheet, thumbs: Sequence[bytes | None], folder: Path, *, timeout_s: float) -> Path:
+    """Draw the picture of a data set into `folder`, which the caller deletes; `thumbs` belong to the tiles, in order.
+
+    Raises:
+        MediaError: it could not be drawn.
+    """
+    listing, target = folder / "sheet.json", folder / "dataset.png"
+    await asyncio.to_thread(_write_sheet, sheet, thumbs, listing)
+    await _run("engine.data.sheet", [str(listing), str(target)], timeout_s)
+    return target
 
 
 async def fit_video(source: Path, target: Path, *, max_bytes: int, credentials: Path, timeout_s: float) -> Path:
@@ -98,6 +123,16 @@ async def import_lora(
         return LoraImport.model_validate_json(answer)
     except ValidationError as error:
         raise MediaError(f"the check answered nonsense: {error}") from error
+
+
+def _write_sheet(sheet: Sheet, thumbs: Sequence[bytes | None], listing: Path) -> None:
+    tiles = []
+    for index, (tile, thumb) in enumerate(zip(sheet.tiles, thumbs, strict=True)):
+        path = listing.absolute().with_name(f"{index:04d}.jpg")
+        if thumb is not None:
+            path.write_bytes(thumb)
+        tiles.append(tile.model_copy(update={"thumb": str(path) if thumb is not None else None}))
+    listing.write_text(sheet.model_copy(update={"tiles": tuple(tiles)}).model_dump_json())
 
 
 def _write_listing(files: Sequence[tuple[Path, str]], out: Path) -> Path:

@@ -27,6 +27,9 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("set", "add"): train.open_form,
     ("set", "start"): train.start,
     ("set", "discard"): train.discard,
+    ("set", "show"): train.back,
+    ("set", "captions"): train.captions,
+    ("set", "caption"): train.open_captions,
     ("shelf", "page"): loras.turn,
     ("shelf", "back"): loras.turn,
     ("shelf", "next"): loras.turn,
@@ -43,6 +46,7 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
 
 FORM_HANDLERS: Mapping[str, Handler] = {
     "files": train.add_files,
+    "captions": train.write_captions,
     "edit": loras.edit,
 }
 

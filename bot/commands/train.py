@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import discord
 from discord import app_commands
 
+from bot import media
 from bot.commands.desk import Desk, Interaction, answer
-from bot.commands.uploads import Upload
+from bot.commands.uploads import Upload, scratch_folder
 from bot.errors import Refusal, RefusalCode
+from bot.services.datasets import DatasetReport
 from bot.ui import dataset_cards
-from bot.ui.modals import AddFilesForm
+from bot.ui.modals import AddFilesForm, CaptionsForm, form_values
+from bot.ui.text import forms
+from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 
 FILES_HINT = "PNG, JPEG, WebP, MP4, MOV or WebM"
@@ -21,6 +26,10 @@ KINDS = [
     app_commands.Choice(name="motion: how it moves", value=LoraKind.MOTION.value),
     app_commands.Choice(name="effect: what happens", value=LoraKind.EFFECT.value),
 ]
+CONTROLS = [app_commands.Choice(name=forms.CONTROLS[value], value=value.value) for value in ControlKind]
+SHEET_NAME = "dataset.png"
+
+_log = logging.getLogger(__name__)
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
@@ -31,11 +40,12 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         name="2 to 16 small letters or digits, used in /generate loras:",
         kind="What the pictures have in common",
         trigger="Word that calls it in a prompt; the name if left out",
+        control="Only for an effect: what guides it; edges if left out, video needs pairs (x, x_control)",
         archive="A zip with all pictures, and .txt captions if you have them",
         **{f"image{number}": FILES_HINT for number in range(1, 11)},
     )
     @app_commands.rename(archive="zip")
-    @app_commands.choices(kind=KINDS)
+    @app_commands.choices(kind=KINDS, control=CONTROLS)
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def train(
@@ -43,6 +53,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         name: str,
         kind: str,
         trigger: str | None = None,
+        control: str | None = None,
         image1: discord.Attachment | None = None,
         image2: discord.Attachment | None = None,
         image3: discord.Attachment | None = None,
@@ -61,11 +72,69 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         uploads = [Upload.of(attachment) for attachment in given if attachment is not None]
         async with desk.received(uploads) as files:
             report = await desk.services.datasets.open(
-                desk.actor(interaction), name=name.strip(), kind=LoraKind(kind), trigger=(trigger or name).strip(), files=files
+                desk.actor(interaction),
+                name=name.strip(),
+                kind=LoraKind(kind),
+                trigger=(trigger or name).strip(),
+                files=files,
+                control=ControlKind(control) if control is not None else None,
             )
-        await answer(interaction, dataset_cards.dataset(report))
+        await show(desk, interaction, report)
 
     return train
+
+
+async def show(desk: Desk, interaction: Interaction, report: DatasetReport) -> None:
+    """The card of a data set with its picture; without the picture when that cannot be drawn."""
+    sheet, thumbs = dataset_cards.sheet(report)
+    if not sheet.tiles:
+        await answer(interaction, dataset_cards.dataset(report))
+        return
+    settings = desk.services.settings
+    async with scratch_folder(settings.scratch_dir) as folder:
+        try:
+            picture = await media.draw_sheet(sheet, thumbs, folder, timeout_s=settings.media_check_timeout_s)
+        except media.MediaError as error:
+            _log.warning("no picture of the data set: %s", error)
+            await answer(interaction, dataset_cards.dataset(report))
+        else:
+            await answer(interaction, dataset_cards.dataset(report, picture=SHEET_NAME), [discord.File(picture, SHEET_NAME)])
+
+
+async def back(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
+    """Button "Back": from the captions to the card."""
+    await show(desk, interaction, await desk.services.datasets.report(dataset_id, desk.actor(interaction)))
+
+
+async def captions(desk: Desk, interaction: Interaction, subject: str) -> None:
+    """Button "Captions", and the ones that turn its pages."""
+    dataset_id, page = _page(subject)
+    report = await desk.services.datasets.report(dataset_id, desk.actor(interaction))
+    await answer(interaction, dataset_cards.captions(report, min(page, dataset_cards.caption_pages(report) - 1)))
+
+
+async def open_captions(desk: Desk, interaction: Interaction, subject: str) -> None:
+    """Button "Edit these": the form must be the first answer, so nothing is deferred before it."""
+    dataset_id, page = _page(subject)
+    report = await desk.services.datasets.report(dataset_id, desk.actor(interaction))
+    items = dataset_cards.page_items(report, page)
+    if not items:
+        raise Refusal(RefusalCode.DATASET_CLOSED, state=report.dataset.state)
+    await interaction.response.send_modal(CaptionsForm(dataset_id, page, report.dataset.name, items))
+
+
+async def write_captions(desk: Desk, interaction: Interaction, subject: str) -> None:
+    """Submit of that form. The page it came from is updated in place."""
+    await interaction.response.defer()
+    dataset_id, page = _page(subject)
+    report = await desk.services.datasets.caption(dataset_id, desk.actor(interaction), form_values(dict(interaction.data or {})))
+    await answer(interaction, dataset_cards.captions(report, min(page, dataset_cards.caption_pages(report) - 1)))
+
+
+def _page(subject: str) -> tuple[str, int]:
+    """Data set and page of a button's or form's subject."""
+    dataset_id, _, page = subject.partition(".")
+    return dataset_id, int(page or 0)
 
 
 async def open_form(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
@@ -82,7 +151,7 @@ async def add_files(desk: Desk, interaction: Interaction, dataset_id: str) -> No
         raise Refusal(RefusalCode.NO_ATTACHMENT)
     async with desk.received(uploads) as files:
         report = await desk.services.datasets.add(dataset_id, desk.actor(interaction), files)
-    await answer(interaction, dataset_cards.dataset(report))
+    await show(desk, interaction, report)
 
 
 def submitted_files(interaction: Interaction) -> list[Upload]:

@@ -50,6 +50,21 @@ class Upload:
         return cls(str(attachment["filename"]), str(attachment["url"]), int(attachment["size"]))
 
 
+@asynccontextmanager
+async def scratch_folder(parent: Path) -> AsyncIterator[Path]:
+    """A folder for the length of the block."""
+    folder = await asyncio.to_thread(_new_folder, parent)
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="sheet-", dir=parent))
+
+
 class Downloader:
     """Copies attachments into temporary folders under `scratch`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,10 +21,12 @@ from bot.services.uploads import Uploads
 from bot.services.values import Actor, IncomingFile
 from bot.storage import datasets as table
 from bot.storage.database import Database
-from bot.storage.datasets import DatasetRecord, DatasetState
+from bot.storage.datasets import DatasetRecord, DatasetState, ItemRecord
 from bot.storage.loras import LoraRecord
+from engine.contracts.assessment import Assessment, assess
+from engine.contracts.controls import ControlKind
 from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
-from engine.contracts.media import ItemVerdict
+from engine.contracts.media import MAX_CAPTION_CHARS, ItemVerdict
 from engine.contracts.model import StoredObject
 from engine.contracts.status import Lane
 
@@ -64,13 +66,20 @@ class DatasetReport:
     dataset: Dataset
     verdicts: tuple[ItemVerdict, ...]
     plan: TrainingPlan
+    assessment: Assessment | None = None  # of the whole set
+    items: tuple[ItemRecord, ...] = ()  # of the whole set
+
+    @property
+    def startable(self) -> bool:
+        """True when the start button may be shown."""
+        return self.plan.startable and not (self.assessment is not None and self.assessment.blocked)
 
 
-def check_startable(dataset: Dataset) -> None:
-    """Return when the set can be trained.
+def check_startable(dataset: Dataset, items: Sequence[ItemRecord]) -> None:
+    """Return when the set can be trained and would teach something.
 
     Raises:
-        Refusal: DATASET_CLOSED, DATASET_TOO_SMALL.
+        Refusal: DATASET_CLOSED, DATASET_TOO_SMALL, DATASET_TEACHES_NOTHING.
     """
     if dataset.state is not DatasetState.DRAFT:
         raise Refusal(RefusalCode.DATASET_CLOSED, state=dataset.state)
@@ -83,6 +92,9 @@ def check_startable(dataset: Dataset) -> None:
             advised=guidance.advised,
             lora_kind=dataset.kind,
         )
+    assessment = assess(dataset.kind, [item.judged for item in items])
+    if assessment.blocked:
+        raise Refusal(RefusalCode.DATASET_TEACHES_NOTHING, assessment=assessment)
 
 
 @dataclass(frozen=True)
@@ -97,16 +109,27 @@ class Datasets:
     estimates: Estimates
     freezing: Freezing
 
-    async def open(self, owner: Actor, *, name: str, kind: LoraKind, trigger: str | None, files: Sequence[IncomingFile]) -> DatasetReport:
+    async def open(
+        self,
+        owner: Actor,
+        *,
+        name: str,
+        kind: LoraKind,
+        trigger: str | None,
+        files: Sequence[IncomingFile],
+        control: ControlKind | None = None,
+    ) -> DatasetReport:
         """Open a draft with its first files (pictures, clips, `.txt` captions, zips). Without a trigger the name becomes the trigger.
 
         All or nothing when no file is usable: nothing is written then. A draft of the same owner with the same name is replaced.
 
         Raises:
-            Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, NO_ATTACHMENT, FILE_TOO_LARGE, TOO_MANY_ITEMS, ARCHIVE_REFUSED,
-                NO_USABLE_MEDIA, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE, PLAN_NEEDED, STORAGE_FULL.
+            Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, CONTROL_NEEDS_EFFECT, NO_ATTACHMENT, FILE_TOO_LARGE, TOO_MANY_ITEMS,
+                ARCHIVE_REFUSED, NO_USABLE_MEDIA, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE, PLAN_NEEDED, STORAGE_FULL.
         """
         parsed = parse_name(name)
+        if control is not None and kind is not LoraKind.EFFECT:
+            raise Refusal(RefusalCode.CONTROL_NEEDS_EFFECT, lora_kind=kind)
         dataset = Dataset(
             dataset_id=str(ULID()),
             owner_id=owner.user_id,
@@ -118,17 +141,19 @@ class Datasets:
             items=0,
             job_id=None,
             created_at=self.clock(),
+            control=control,
         )
         await self.freezing.require_room(owner)
         await self.refuse_taken(self.database.reader, owner, parsed)
         replaced: list[StoredObject] = []
         async with (
-            self.uploads.taken(owner.user_id, files, kind, held=frozenset()) as (verdicts, items),
+            self.uploads.taken(owner.user_id, files, kind, held=frozenset(), control=control) as (verdicts, items),
             self.database.transaction() as tx,
         ):
             await self.refuse_taken(tx, owner, parsed)
             for earlier in await table.drafts(tx, owner.user_id, parsed):
                 replaced += [item.media for item in await table.items(tx, earlier.dataset_id)]
+                replaced += [guide.media for guide in (await table.guides(tx, earlier.dataset_id)).values()]
                 await table.discard(tx, earlier.dataset_id)
             await table.insert(tx, dataset)
             for item in items:
@@ -165,7 +190,7 @@ class Datasets:
         _check_draft(dataset)
         held = frozenset(item.media.sha256 for item in await table.items(self.database.reader, dataset_id))
         async with (
-            self.uploads.taken(actor.user_id, files, dataset.kind, held=held) as (verdicts, items),
+            self.uploads.taken(actor.user_id, files, dataset.kind, held=held, control=dataset.control) as (verdicts, items),
             self.database.transaction() as tx,
         ):
             _check_draft(await self.get(dataset_id, actor, tx))
@@ -189,7 +214,7 @@ class Datasets:
         dataset = await self.get(dataset_id, actor)
         profile, guidance = self.settings.profile, DATASET_GUIDANCE[dataset.kind]
         defaults = self.settings.training_defaults(dataset.kind)
-        units = profile.training_units(defaults, defaults.steps)
+        units = self.units(dataset)
         quota = await self.quotas.status(actor)
         pace = await self.estimates.pace(profile.name, Lane.TRAIN, workers=1)
         warnings = []
@@ -207,6 +232,28 @@ class Datasets:
             minutes_estimate=units * pace.seconds_per_unit / 60,
             warnings=tuple(warnings),
         )
+
+    def units(self, dataset: Dataset) -> int:
+        """Price of training the set: clips cost more than stills, guided ones more than plain ones."""
+        defaults = self.settings.training_defaults(dataset.kind)
+        share = dataset.clips / dataset.items if dataset.items else 0.0
+        return self.settings.profile.training_units(defaults, defaults.steps, clips=share, guided=dataset.kind is LoraKind.EFFECT)
+
+    async def report(self, dataset_id: str, actor: Actor) -> DatasetReport:
+        """The set as it is now."""
+        return await self._report(dataset_id, actor, ())
+
+    async def caption(self, dataset_id: str, actor: Actor, captions: Mapping[str, str]) -> DatasetReport:
+        """Change captions of a draft, given by the content's hash; an empty one takes the caption away.
+
+        Raises:
+            Refusal: DATASET_CLOSED.
+        """
+        async with self.database.transaction() as tx:
+            _check_draft(await self.get(dataset_id, actor, tx))
+            for sha256, text in captions.items():
+                await table.set_caption(tx, dataset_id, sha256, " ".join(text.split())[:MAX_CAPTION_CHARS] or None)
+        return await self.report(dataset_id, actor)
 
     async def discard(self, dataset_id: str, actor: Actor) -> None:
         """Drop a draft and its files.
@@ -231,6 +278,7 @@ class Datasets:
 
     async def _discard(self, dataset_id: str) -> None:
         items = [item.media for item in await table.items(self.database.reader, dataset_id)]
+        items += [guide.media for guide in (await table.guides(self.database.reader, dataset_id)).values()]
         async with self.database.transaction() as tx:
             if not await table.discard(tx, dataset_id):
                 dataset = await table.get(tx, dataset_id)
@@ -238,7 +286,10 @@ class Datasets:
         await self.uploads.drop(items)
 
     async def _report(self, dataset_id: str, actor: Actor, verdicts: tuple[ItemVerdict, ...]) -> DatasetReport:
-        return DatasetReport(await self.get(dataset_id, actor), verdicts, await self.plan(dataset_id, actor))
+        dataset = await self.get(dataset_id, actor)
+        items = tuple(await table.items(self.database.reader, dataset_id))
+        assessment = assess(dataset.kind, [item.judged for item in items])
+        return DatasetReport(dataset, verdicts, await self.plan(dataset_id, actor), assessment, items)
 
 
 def _check_draft(dataset: Dataset) -> None:

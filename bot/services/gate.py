@@ -35,7 +35,7 @@ SUBJECTS: Mapping[str, SubjectKind] = {
 }
 """By the first part of a button's `custom_id`."""
 
-FORM_SUBJECTS: Mapping[str, str] = {"form:files": "set", "form:edit": "lora"}
+FORM_SUBJECTS: Mapping[str, str] = {"form:files": "set", "form:captions": "set", "form:edit": "lora"}
 """Forms act on the subject of the button that opened them."""
 
 

@@ -34,6 +34,7 @@ from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord, NewJob
 from bot.storage.loras import LoraRecord, LoraState
+from engine.contracts.controls import Control
 from engine.contracts.jobs import MAX_SEED, DatasetItem, GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained, VideoRendered
@@ -106,19 +107,20 @@ class Jobs:
         """Start a draft: reserve units, reserve the name, insert the row and close the draft in one transaction.
 
         Raises:
-            Refusal: QUEUE_UNAVAILABLE, DATASET_UNKNOWN, NOT_OWNER, DATASET_CLOSED, DATASET_TOO_SMALL, NAME_TAKEN, TOO_MANY_JOBS,
-                QUOTA_EXCEEDED, PLAN_NEEDED, STORAGE_FULL.
+            Refusal: QUEUE_UNAVAILABLE, DATASET_UNKNOWN, NOT_OWNER, DATASET_CLOSED, DATASET_TOO_SMALL, DATASET_TEACHES_NOTHING, NAME_TAKEN,
+                TOO_MANY_JOBS, QUOTA_EXCEEDED, PLAN_NEEDED, STORAGE_FULL.
         """
         earlier = await table.of_interaction(self.database.reader, interaction_id)
         if earlier is not None:
             return SubmittedJob(await self.overview.view(earlier), duplicate=True)
         dataset = await self.datasets.get(dataset_id, actor)
-        check_startable(dataset)
+        items = await datasets_table.items(self.database.reader, dataset_id)
+        guides = await datasets_table.guides(self.database.reader, dataset_id)
+        check_startable(dataset, items)
         await self.datasets.freezing.require_room(actor)
         await self.queue.require()
         profile = self.settings.profile
         defaults = self.settings.training_defaults(dataset.kind)
-        items = await datasets_table.items(self.database.reader, dataset_id)
         trigger = dataset.trigger
         job = TrainLora(
             job_id=str(ULID()),
@@ -127,7 +129,16 @@ class Jobs:
             name=dataset.name,
             lora_kind=dataset.kind,
             trigger=trigger,
-            items=tuple(DatasetItem(media=item.media, filename=item.filename, caption=item.caption) for item in items),
+            items=tuple(
+                DatasetItem(
+                    media=item.media,
+                    filename=item.filename,
+                    caption=item.caption,
+                    guide=guides[item.filename].media if item.filename in guides else None,
+                )
+                for item in items
+            ),
+            control=Control(kind=dataset.control) if dataset.control is not None else None,
             rank=defaults.rank,
             steps=defaults.steps,
             learning_rate=defaults.learning_rate,
@@ -140,7 +151,7 @@ class Jobs:
 
         async def also(tx: Connection) -> None:
             current = await self.datasets.get(dataset_id, actor, tx)
-            check_startable(current)
+            check_startable(current, await datasets_table.items(tx, dataset_id))
             if current.items != len(items):  # pictures arrived while the button was pressed
                 raise Refusal(RefusalCode.DATASET_CLOSED, state=current.state)
             if dataset.lora_id is None:
@@ -150,7 +161,7 @@ class Jobs:
                 await self.loras.refuse_gone(tx, dataset.lora_id)
             await datasets_table.mark_started(tx, dataset_id, job.job_id)
 
-        units = profile.training_units(defaults, defaults.steps)
+        units = self.datasets.units(dataset)
         return await self.submit(job, actor, place, interaction_id, units, also)
 
     async def cancel(self, job_id: str, actor: Actor) -> JobView:

@@ -96,6 +96,9 @@ POLICY: Mapping[str, Rule] = {
     "set:add": Rule(Who.OWNER, Feature.TRAINING, works=True),
     "set:start": Rule(Who.OWNER, Feature.TRAINING, works=True),
     "set:discard": _MINE,
+    "set:show": _MINE,
+    "set:captions": _MINE,
+    "set:caption": _MINE,
     "shelf:page": _WORK,
     "shelf:back": _WORK,
     "shelf:next": _WORK,
@@ -108,6 +111,7 @@ POLICY: Mapping[str, Rule] = {
     "lora:renew": Rule(Who.OWNER, Feature.TRAINING, works=True),
     "version:use": _MINE,
     "form:files": Rule(Who.OWNER, Feature.TRAINING, works=True),
+    "form:captions": _MINE,
     "form:edit": _MINE,
 }
 

@@ -19,8 +19,9 @@ from bot.services.values import IncomingFile
 from bot.storage import datasets as table
 from bot.storage.database import Database
 from bot.storage.datasets import ItemRecord
+from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
-from engine.contracts.media import IngestReport, ItemVerdict, MediaProblem, Problem
+from engine.contracts.media import GuideRule, IngestReport, ItemVerdict, MediaProblem, Problem
 from engine.contracts.model import StoredObject
 from engine.contracts.objects import upload_key
 from engine.errors import StoreError
@@ -46,7 +47,7 @@ class Uploads:
 
     @asynccontextmanager
     async def taken(
-        self, user_id: int, files: Sequence[IncomingFile], kind: LoraKind, *, held: frozenset[str]
+        self, user_id: int, files: Sequence[IncomingFile], kind: LoraKind, *, held: frozenset[str], control: ControlKind | None = None
     ) -> AsyncIterator[tuple[tuple[ItemVerdict, ...], list[ItemRecord]]]:
         """Check training files and store the usable ones; an exception in the block deletes them again.
 
@@ -55,6 +56,7 @@ class Uploads:
             files: What arrived.
             kind: What will be trained, for the size that is worth noting.
             held: Hashes the set already has.
+            control: What guides an effect; None: the base's own choice.
 
         Yields:
             Every verdict, and the items to insert.
@@ -64,15 +66,20 @@ class Uploads:
                 STORE_UNAVAILABLE; nothing of the upload is kept then.
         """
         side = min(self.settings.profile.training[kind].width, self.settings.profile.training[kind].height)
-        async with self._checked(files, side) as report:
+        guides = GuideRule.NONE
+        if kind is LoraKind.EFFECT:
+            guides = GuideRule.OPTIONAL if control is None or control.computed else GuideRule.REQUIRED
+        async with self._checked(files, side, base=self.settings.profile.name, guides=guides) as report:
             verdicts = tuple(_against(held, verdict) for verdict in report.items)
             accepted = [verdict for verdict in verdicts if verdict.problem is None]
             if not accepted:
                 raise _all_refused(verdicts)
-            if len(accepted) + len(held) > self.settings.max_dataset_items:
-                raise Refusal(RefusalCode.TOO_MANY_ITEMS, items=len(accepted) + len(held), limit=self.settings.max_dataset_items)
+            count = sum(1 for verdict in accepted if verdict.guides is None) + len(held)
+            if count > self.settings.max_dataset_items:
+                raise Refusal(RefusalCode.TOO_MANY_ITEMS, items=count, limit=self.settings.max_dataset_items)
             async with self._stored(user_id, accepted) as stored:
-                yield verdicts, [_item(verdict, obj) for verdict, obj in zip(accepted, stored, strict=True)]
+                thumbs = await asyncio.to_thread(lambda: [_thumb(verdict) for verdict in accepted])
+                yield verdicts, [_item(verdict, obj, thumb) for verdict, obj, thumb in zip(accepted, stored, thumbs, strict=True)]
 
     @asynccontextmanager
     async def image_taken(self, user_id: int, file: IncomingFile) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
@@ -124,7 +131,15 @@ class Uploads:
             logger.warning("unused uploads were not deleted: %s", error)
 
     @asynccontextmanager
-    async def _checked(self, files: Sequence[IncomingFile], side: int, *, moving_s: float | None = None) -> AsyncIterator[IngestReport]:
+    async def _checked(
+        self,
+        files: Sequence[IncomingFile],
+        side: int,
+        *,
+        base: str | None = None,
+        guides: GuideRule = GuideRule.NONE,
+        moving_s: float | None = None,
+    ) -> AsyncIterator[IngestReport]:
         """The report on `files`; accepted bytes exist until the end of the block. `moving_s`: they have to be clips of that length."""
         if not files:
             raise Refusal(RefusalCode.NO_ATTACHMENT)
@@ -140,6 +155,8 @@ class Uploads:
                         [(file.path, file.filename) for file in files],
                         folder,
                         side=side,
+                        base=base,
+                        guides=guides,
                         moving_s=moving_s,
                         timeout_s=self.settings.media_check_timeout_s,
                     )
@@ -189,7 +206,11 @@ def _key(user_id: int, verdict: ItemVerdict) -> str:
     return upload_key(user_id, verdict.sha256 or "", verdict.media_type or "")
 
 
-def _item(verdict: ItemVerdict, obj: StoredObject) -> ItemRecord:
+def _thumb(verdict: ItemVerdict) -> bytes | None:
+    return Path(verdict.thumb).read_bytes() if verdict.thumb else None
+
+
+def _item(verdict: ItemVerdict, obj: StoredObject, thumb: bytes | None) -> ItemRecord:
     return ItemRecord(
         media=obj,
         filename=verdict.filename,
@@ -197,6 +218,9 @@ def _item(verdict: ItemVerdict, obj: StoredObject) -> ItemRecord:
         width=verdict.width or 0,
         height=verdict.height or 0,
         num_frames=verdict.num_frames or 1,
+        verdict=verdict.model_copy(update={"path": None, "thumb": None}),
+        thumb=thumb,
+        guides=verdict.guides,
     )
 
 

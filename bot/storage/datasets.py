@@ -9,7 +9,9 @@ from sqlite3 import Row
 
 from aiosqlite import Connection
 
+from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
+from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
 
 
@@ -36,11 +38,13 @@ class DatasetRecord:
     job_id: str | None
     created_at: float
     lora_id: str | None = None  # the LoRA this set makes a new version of
+    control: ControlKind | None = None  # what guides an effect; None: the base's own choice
+    clips: int = 0  # of the items
 
 
 @dataclass(frozen=True)
 class ItemRecord:
-    """One picture or clip that was accepted."""
+    """One picture or clip that was accepted, or (with `guides`) the guide of one."""
 
     media: StoredObject
     filename: str
@@ -48,22 +52,31 @@ class ItemRecord:
     width: int
     height: int
     num_frames: int
+    verdict: ItemVerdict | None = None  # what the check said
+    thumb: bytes | None = None  # a small JPEG
+    guides: str | None = None  # file name of the item this one guides
+
+    @property
+    def judged(self) -> ItemVerdict:
+        """The verdict with the caption as it is now."""
+        verdict = self.verdict or ItemVerdict(filename=self.filename, num_frames=self.num_frames, fps=24.0 if self.num_frames > 1 else None)
+        return verdict.model_copy(update={"caption": self.caption})
 
 
 async def belongs_to(db: Connection, dataset_id: str) -> tuple[int, int | None] | None:
-    """Owner and server of a data set."""
-    rows = await db.execute_fetchall("SELECT owner_id, guild_id FROM datasets WHERE dataset_id = ?", (dataset_id,))
+    """Owner and server of a data set; the id may have a page after a dot."""
+    rows = await db.execute_fetchall("SELECT owner_id, guild_id FROM datasets WHERE dataset_id = ?", (dataset_id.partition(".")[0],))
     return next(((row["owner_id"], row["guild_id"]) for row in rows), None)
 
 
 async def insert(tx: Connection, record: DatasetRecord) -> None:
     """Insert an empty draft."""
     await tx.execute(
-        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at, lora_id)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at, lora_id, control)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(record.dataset_id, record.owner_id, record.guild_id, record.name, record.kind, record.trigger),
-            *(record.state, record.created_at, record.lora_id),
+            *(record.state, record.created_at, record.lora_id, record.control),
         ),
     )
 
@@ -87,20 +100,37 @@ async def stale_drafts(db: Connection, before: float) -> list[DatasetRecord]:
 
 
 async def items(db: Connection, dataset_id: str) -> list[ItemRecord]:
-    """Items in the order they were added."""
-    rows = await db.execute_fetchall("SELECT * FROM dataset_items WHERE dataset_id = ? ORDER BY item_id", (dataset_id,))
+    """Items in the order they were added, without guides."""
+    rows = await db.execute_fetchall("SELECT * FROM dataset_items WHERE dataset_id = ? AND guides IS NULL ORDER BY item_id", (dataset_id,))
     return [_item(row) for row in rows]
+
+
+async def guides(db: Connection, dataset_id: str) -> dict[str, ItemRecord]:
+    """Guides of a set, by the file name of what they guide."""
+    rows = await db.execute_fetchall("SELECT * FROM dataset_items WHERE dataset_id = ? AND guides IS NOT NULL", (dataset_id,))
+    return {row["guides"]: _item(row) for row in rows}
+
+
+async def set_caption(tx: Connection, dataset_id: str, sha256: str, caption: str | None) -> bool:
+    """Change the caption of one item of a draft; False when it is gone or the draft is closed."""
+    cursor = await tx.execute(
+        """UPDATE dataset_items SET caption = ? WHERE dataset_id = ? AND sha256 = ?
+        AND dataset_id IN (SELECT dataset_id FROM datasets WHERE state = 'draft')""",
+        (caption, dataset_id, sha256),
+    )
+    return cursor.rowcount == 1
 
 
 async def add_item(tx: Connection, dataset_id: str, item: ItemRecord) -> bool:
     """Add one item to a draft; False when the set has the same bytes, or is no draft any more."""
     cursor = await tx.execute(
-        """INSERT INTO dataset_items (dataset_id, sha256, media, filename, caption, width, height, num_frames)
-        SELECT dataset_id, ?, ?, ?, ?, ?, ?, ? FROM datasets WHERE dataset_id = ? AND state = 'draft'
+        """INSERT INTO dataset_items (dataset_id, sha256, media, filename, caption, width, height, num_frames, verdict, thumb, guides)
+        SELECT dataset_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM datasets WHERE dataset_id = ? AND state = 'draft'
         ON CONFLICT (dataset_id, sha256) DO NOTHING""",
         (
             *(item.media.sha256, item.media.model_dump_json(), item.filename, item.caption),
-            *(item.width, item.height, item.num_frames, dataset_id),
+            *(item.width, item.height, item.num_frames, item.verdict.model_dump_json() if item.verdict else None, item.thumb, item.guides),
+            dataset_id,
         ),
     )
     return cursor.rowcount == 1
@@ -108,7 +138,7 @@ async def add_item(tx: Connection, dataset_id: str, item: ItemRecord) -> bool:
 
 async def count_items(db: Connection, dataset_id: str) -> int:
     """Items of one set."""
-    rows = await db.execute_fetchall("SELECT count(*) AS items FROM dataset_items WHERE dataset_id = ?", (dataset_id,))
+    rows = await db.execute_fetchall("SELECT count(*) AS items FROM dataset_items WHERE dataset_id = ? AND guides IS NULL", (dataset_id,))
     return int(next(iter(rows))["items"])
 
 
@@ -156,7 +186,10 @@ async def unreferenced(db: Connection, uploads: Sequence[StoredObject]) -> list[
     return free
 
 
-_SELECT = "SELECT *, (SELECT count(*) FROM dataset_items AS item WHERE item.dataset_id = datasets.dataset_id) AS items FROM datasets"
+_SELECT = """SELECT *,
+    (SELECT count(*) FROM dataset_items AS item WHERE item.dataset_id = datasets.dataset_id AND guides IS NULL) AS items,
+    (SELECT count(*) FROM dataset_items AS item WHERE item.dataset_id = datasets.dataset_id AND guides IS NULL AND num_frames > 1) AS clips
+    FROM datasets"""
 
 
 def _record(row: Row) -> DatasetRecord:
@@ -171,6 +204,8 @@ def _record(row: Row) -> DatasetRecord:
         items=row["items"],
         job_id=row["job_id"],
         created_at=row["created_at"],
+        control=ControlKind(row["control"]) if row["control"] else None,
+        clips=row["clips"],
         lora_id=row["lora_id"],
     )
 
@@ -183,4 +218,7 @@ def _item(row: Row) -> ItemRecord:
         width=row["width"],
         height=row["height"],
         num_frames=row["num_frames"],
+        verdict=ItemVerdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
+        thumb=row["thumb"],
+        guides=row["guides"],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import discord
@@ -11,8 +11,11 @@ from discord import ui
 
 from bot.services.library import MAX_EXAMPLE_CHARS, MAX_EXAMPLES
 from bot.services.loras import Lora
+from bot.storage.datasets import ItemRecord
 from bot.storage.loras import Visibility
-from bot.ui.text import forms
+from bot.ui import format as fmt
+from bot.ui.text import findings, forms
+from engine.contracts.media import MAX_CAPTION_CHARS
 
 MAX_FILES = 10
 FORM_TIMEOUT_S = 900
@@ -29,6 +32,22 @@ class AddFilesForm(ui.Modal):
         super().__init__(title=forms.add_files_title(name), custom_id=f"form:files:{dataset_id}", timeout=FORM_TIMEOUT_S)
         upload: ui.FileUpload[Any] = ui.FileUpload(custom_id="files", required=True, min_values=1, max_values=MAX_FILES)
         self.add_item(ui.Label(text=forms.ADD_FILES_LABEL, description=forms.ADD_FILES_HINT, component=upload))
+
+
+class CaptionsForm(ui.Modal):
+    """The captions of one page of a data set, one field per item; fields are named by the item's content."""
+
+    def __init__(self, dataset_id: str, page: int, name: str, items: Sequence[ItemRecord]) -> None:
+        super().__init__(title=findings.captions_title(name), custom_id=f"form:captions:{dataset_id}.{page}", timeout=FORM_TIMEOUT_S)
+        for item in items:
+            field: ui.TextInput[Any] = ui.TextInput(
+                custom_id=item.media.sha256,
+                style=discord.TextStyle.paragraph,
+                default=item.caption,
+                required=False,
+                max_length=MAX_CAPTION_CHARS,
+            )
+            self.add_item(ui.Label(text=fmt.plain(item.filename, 45), component=field))
 
 
 class EditLoraForm(ui.Modal):

@@ -93,12 +93,12 @@ class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|extend|upscale|
     target = "job"
 
 
-class DatasetButton(OwnedButton, template=rf"set:(?P<verb>add|start|discard):(?P<subject>{ULID})"):
-    """Acts on an open data set."""
+class DatasetButton(OwnedButton, template=rf"set:(?P<verb>add|start|discard|show|captions|caption):(?P<subject>{ULID}(?:\.[0-9]{{1,3}})?)"):
+    """Acts on an open data set, or on a page of its captions: `<set>.<page>`."""
 
     target = "set"
-    updates = frozenset({"start", "discard"})
-    opens_form = frozenset({"add"})
+    updates = frozenset({"start", "discard", "show", "captions"})
+    opens_form = frozenset({"add", "caption"})
 
 
 class LoraButton(OwnedButton, template=rf"lora:(?P<verb>show|edit|delete|erase|versions|download|renew):(?P<subject>{ULID})"):
@@ -188,6 +188,26 @@ def start_button(dataset_id: str, *, warned: bool) -> DatasetButton:
     """Start the training; under the advised number the label says that the person was warned."""
     style = discord.ButtonStyle.secondary if warned else discord.ButtonStyle.success
     return DatasetButton("start", dataset_id, "Train anyway" if warned else "Start training", style)
+
+
+def captions_button(dataset_id: str) -> DatasetButton:
+    """Show the captions, from the first."""
+    return DatasetButton("captions", f"{dataset_id}.0", "Captions", emoji="📝")
+
+
+def captions_page_button(dataset_id: str, page: int, label: str) -> DatasetButton:
+    """Turn to a page of captions."""
+    return DatasetButton("captions", f"{dataset_id}.{page}", label)
+
+
+def edit_captions_button(dataset_id: str, page: int) -> DatasetButton:
+    """Open the form with the captions of a page."""
+    return DatasetButton("caption", f"{dataset_id}.{page}", "Edit these", discord.ButtonStyle.primary)
+
+
+def back_button(dataset_id: str) -> DatasetButton:
+    """Back to the card of the set."""
+    return DatasetButton("show", dataset_id, "Back")
 
 
 def discard_button(dataset_id: str) -> DatasetButton:

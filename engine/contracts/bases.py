@@ -88,10 +88,15 @@ class BaseProfile(Contract):
     def _units(self, token_steps: float) -> int:
         return max(1, math.ceil(token_steps / self.token_steps_per_unit))
 
-    def training_units(self, defaults: TrainingDefaults, steps: int) -> int:
-        """Price of `steps` training steps in quota units, at least 1; a step costs about three forward passes."""
+    def training_units(self, defaults: TrainingDefaults, steps: int, *, clips: float = 0.0, guided: bool = False) -> int:
+        """Price of `steps` training steps in quota units, at least 1; a step costs about three forward passes.
+
+        `clips` is the share of clips among the items, 0 to 1: they have more tokens than stills. `guided`: reference tokens double them.
+        """
         still = Geometry(width=defaults.width, height=defaults.height, num_frames=1, fps=self.geometry.fps)
-        work = 3 * self.geometry.tokens(still) * defaults.batch_size * steps
+        clip = still.model_copy(update={"num_frames": self.geometry.default_frames})
+        tokens = (1 - clips) * self.geometry.tokens(still) + clips * self.geometry.tokens(clip)
+        work = 3 * tokens * (2 if guided else 1) * defaults.batch_size * steps
         return self._units(work)
 
 

@@ -9,7 +9,8 @@ from typing import Final
 from engine.contracts.assessment import Assessment, Finding, SetNote
 from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
 from engine.contracts.media import IngestReport
-from engine.data.sheet import Sheet, Tile, TileState, draw
+from engine.contracts.sheet import Sheet, Tile, TileState
+from engine.data.sheet import draw
 
 _WORDS: Final[Mapping[SetNote, str]] = {
     SetNote.TOO_FEW: "A {kind} needs at least {minimum} usable pictures or clips, there {are} {count}.",

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, NoReturn
 
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
-from engine.contracts.model import Contract
+from engine.contracts.sheet import Sheet, Tile, TileState
 
 MAX_TILES: Final = 60
 _COLUMNS: Final = 6
@@ -26,33 +25,7 @@ _PAPER, _INK, _FAINT = (24, 26, 31), (236, 238, 242), (150, 156, 168)
 _WIDTH: Final = 2 * _MARGIN + _COLUMNS * (_TILE + _GAP) - _GAP
 
 
-class TileState(StrEnum):
-    """The verdict on one item."""
-
-    GOOD = "good"
-    NOTED = "noted"
-    REFUSED = "refused"
-
-
 _COLOURS: Final = {TileState.GOOD: (46, 204, 113), TileState.NOTED: (241, 196, 15), TileState.REFUSED: (192, 57, 43)}
-
-
-class Tile(Contract):
-    """One item; `thumb` is the path of a small picture of it, None when it cannot be shown."""
-
-    label: str
-    state: TileState
-    words: str = ""
-    thumb: str | None = None
-
-
-class Sheet(Contract):
-    """Everything on the picture."""
-
-    heading: str
-    lines: tuple[str, ...] = ()
-    tiles: tuple[Tile, ...] = ()
-    more: str = "and {count} more"  # when there are more than `MAX_TILES`
 
 
 def draw(sheet: Sheet, path: Path) -> None:

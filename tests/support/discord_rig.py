@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -36,10 +36,12 @@ from bot.services.shelf import Choice
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.status_cards import StatusCards
 from bot.storage.blocks import Block
-from bot.storage.datasets import DatasetState
+from bot.storage.datasets import DatasetState, ItemRecord
 from bot.storage.jobs import JobRecord
+from engine.contracts.assessment import assess
 from engine.contracts.generation import Extension, Upscale, Variation
 from engine.contracts.jobs import GenerateVideo
+from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
 from engine.errors import StoreUnavailableError
@@ -56,17 +58,31 @@ class FakeDatasets:
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
+        self.captions: dict[str, str] = {}  # by content
         self.draft = values.dataset(items=0)
         self.refuse: Exception | None = None
 
-    async def open(self, owner: Actor, *, name: str, kind: Any, trigger: str | None, files: Sequence[IncomingFile]) -> DatasetReport:
+    async def open(
+        self, owner: Actor, *, name: str, kind: Any, trigger: str | None, files: Sequence[IncomingFile], control: Any = None
+    ) -> DatasetReport:
         """Take the files."""
         if self.refuse is not None:
             raise self.refuse
         if not files:
             raise Refusal(RefusalCode.NO_ATTACHMENT)
-        self.draft = values.dataset(owner_id=owner.user_id, name=name, kind=kind, trigger=trigger, items=0)
+        self.draft = values.dataset(owner_id=owner.user_id, name=name, kind=kind, trigger=trigger, items=0, control=control)
         return self._grow(files)
+
+    async def report(self, dataset_id: str, actor: Actor) -> DatasetReport:
+        """The set as it is."""
+        await self.get(dataset_id, actor)
+        return self._reported(())
+
+    async def caption(self, dataset_id: str, actor: Actor, captions: Mapping[str, str]) -> DatasetReport:
+        """Remember captions."""
+        await self.get(dataset_id, actor)
+        self.captions.update(captions)
+        return self._reported(())
 
     async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
         """Take more."""
@@ -89,8 +105,17 @@ class FakeDatasets:
     def _grow(self, files: Sequence[IncomingFile]) -> DatasetReport:
         self.received += [(file.filename, file.path.read_bytes()) for file in files]
         self.draft = replace(self.draft, items=len(self.received))
-        verdicts = tuple(values.verdict(file.filename) for file in files)
-        return DatasetReport(self.draft, verdicts, values.plan(len(self.received)))
+        return self._reported(tuple(values.verdict(file.filename) for file in files))
+
+    def _reported(self, verdicts: tuple[ItemVerdict, ...]) -> DatasetReport:
+        items = []
+        for number, (filename, content) in enumerate(self.received):
+            media = values.stored(f"uploads/1/{number}.png", "image/png").model_copy(update={"sha256": f"{number:064x}"})
+            verdict = values.verdict(filename).model_copy(update={"fingerprint": values.fingerprint(number)})
+            caption = self.captions.get(media.sha256) or None
+            items.append(ItemRecord(media, filename, caption, 64, 64, 1, verdict=verdict, thumb=content))
+        assessment = assess(self.draft.kind, [item.judged for item in items])
+        return DatasetReport(self.draft, verdicts, values.plan(len(self.received)), assessment, tuple(items))
 
 
 class FakeJobs:
@@ -316,7 +341,7 @@ class FakeFacts:
             lora = next((lora for lora in self.library.found if lora.lora_id == subject_id.partition(".")[0]), None)
             return None if lora is None else Subject(lora.owner_id, lora.guild_id)
         draft = self.datasets.draft
-        return Subject(draft.owner_id, draft.guild_id) if draft.dataset_id == subject_id else None
+        return Subject(draft.owner_id, draft.guild_id) if draft.dataset_id == subject_id.partition(".")[0] else None
 
 
 class FakePosts:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from bot.errors import Refusal
 from bot.ui import format as fmt
-from bot.ui.text.problems import note, problem
+from bot.ui.text.problems import problem
 from bot.ui.text.refusals import refusal
 from bot.ui.text.words import KIND_ARTICLE, both
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind
-from engine.contracts.media import MediaNote, MediaProblem
+from engine.contracts.media import MediaProblem
 from engine.contracts.stack import StackNote, notes_on
 
 AI_GENERATED = "AI-generated"
@@ -51,11 +51,6 @@ def refused_file(filename: str, code: MediaProblem) -> str:
 def and_more(number: int) -> str:
     """End of a list that was cut."""
     return f"- and {number} more"
-
-
-def weaknesses(found: Sequence[tuple[MediaNote, int]]) -> str:
-    """Weak points of files that are used all the same."""
-    return "-# Used, but " + both([f"{number} {note(weakness)}" for weakness, number in found])
 
 
 def captions_taken(number: int) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bot.errors import Refusal, RefusalCode
 from bot.ui import format as fmt
+from bot.ui.text.findings import finding
 from bot.ui.text.problems import lora_problem, problem
 from bot.ui.text.words import KIND_ARTICLE, STATUS_WORDS, both, either
+from engine.contracts.assessment import Assessment
 from engine.contracts.lora import MAX_STACK, MAX_WEIGHT
 from engine.contracts.media import MediaProblem
 
@@ -100,6 +102,17 @@ _CLIP_ADVICE: Mapping[str, str] = {
 def _sources_conflict(facts: Facts) -> str:
     one, other = (_ROLES.get(str(facts.get(key)), "this") for key in ("one", "other"))
     return f"A clip is made from {one} or from {other}, not from both; leave one of them out."
+
+
+def _teaches_nothing(facts: Facts) -> str:
+    assessment = facts.get("assessment")
+    reasons = [finding(found, assessment) for found in assessment.findings if found.blocks] if isinstance(assessment, Assessment) else []
+    return f"{' '.join(reasons) or 'This set would teach nothing.'} Nothing was started or charged; add other files with **Add pictures**."
+
+
+def _control_needs_effect(facts: Facts) -> str:
+    kind = _string(facts, "lora_kind", "no effect")
+    return f"Only an effect is guided, and this was to be a {kind}; leave out `control:`, or choose the kind effect."
 
 
 def _dataset_too_small(facts: Facts) -> str:
@@ -241,6 +254,8 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
         "These files could not be checked; send them again, a few at a time, and leave out unusual ones."
     ),
     RefusalCode.DATASET_TOO_SMALL: _dataset_too_small,
+    RefusalCode.DATASET_TEACHES_NOTHING: _teaches_nothing,
+    RefusalCode.CONTROL_NEEDS_EFFECT: _control_needs_effect,
     RefusalCode.DATASET_UNKNOWN: lambda _: "This data set is gone; start again with `/train`.",
     RefusalCode.DATASET_CLOSED: lambda f: (
         "This data set was started already; follow its training in `/jobs`."

@@ -9,9 +9,10 @@ from PIL import Image
 
 from engine.contracts.assessment import assess
 from engine.contracts.lora import LoraKind
+from engine.contracts.sheet import Sheet, Tile, TileState
 from engine.data.ingest import Upload, check_uploads
 from engine.data.report import draw_report, lesson_of
-from engine.data.sheet import MAX_TILES, Sheet, Tile, TileState, draw, main
+from engine.data.sheet import MAX_TILES, draw, main
 from tests.support.media import write_picture
 
 
