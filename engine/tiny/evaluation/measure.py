@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
@@ -12,19 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.config import SampleConfig
+from engine.config import GuideVideo, SampleConfig
 from engine.contracts.geometry import Geometry
 from engine.model.adapters import LoadedUse
 from engine.model.loader import ResidentBase
 from engine.sample.generate import generate
 from engine.tiny.evaluation import prompts
 from engine.tiny.evaluation.oracle import Clip, read
-from engine.tiny.evaluation.scores import follows, identity, normalised, style_match
+from engine.tiny.evaluation.scores import follows, identity, normalised, shows_motion, silhouette_iou, style_match
+from engine.tiny.sets import write_mp4
 from engine.tiny.sprites import Character
 from engine.tiny.styles import Style
 from engine.tiny.vae import decode, encode, psnr_db, to_video
 from engine.tiny.world import Scene, random_clip, render
 
+_GUIDE_SCALE: Final = 16  # pixels per logical pixel of a guide, as people would bring it
 SWEEP: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 Examples = list[tuple[str, Clip]]
 
@@ -37,12 +40,13 @@ class Bench:
     seeds: Sequence[int]
     advance: Callable[[], None] = lambda: None
 
-    def clip(self, prompt: str, seed: int, uses: Sequence[LoadedUse] = ()) -> Clip:
-        """One clip of the base's default geometry, [F, H, W, 3] uint8."""
+    def clip(self, prompt: str, seed: int, uses: Sequence[LoadedUse] = (), guide: Path | None = None) -> Clip:
+        """One clip of the base's default geometry, [F, H, W, 3] uint8; `guide` is the clip whose outlines an effect follows."""
         rule = self.resident.base.profile.geometry
         width, height = rule.aspects["1:1"]
         geometry = Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
-        frames = generate(self.resident, SampleConfig(prompt=prompt, geometry=geometry, seed=seed), uses).frames
+        guiding = GuideVideo(path=guide) if guide is not None else None
+        frames = generate(self.resident, SampleConfig(prompt=prompt, geometry=geometry, seed=seed, guide=guiding), uses).frames
         self.advance()
         return frames
 
@@ -127,6 +131,36 @@ def stacked(
     shown = normalised(_mean_identity(both, character, style), _mean_identity(only_style, character, style), truth)
     styled = normalised(_mean_style(both, style), _mean_style(base, style), 1.0)
     return shown, styled, _paired(asked, only_style, both)
+
+
+def motion_share(bench: Bench, motion: str, use: LoadedUse) -> tuple[float, float, Examples]:
+    """Share of clips in which a motion LoRA's motion appears, the same without the LoRA, and clips of base and LoRA in turn."""
+    asked = prompts.motion_scenes(motion)
+    base, tuned = bench.clips(asked), bench.clips(asked, [use])
+    with_it, without = (fmean(shows_motion(read(clip), motion) for clip in clips) for clips in (tuned, base))
+    return with_it, without, _paired(asked, base, tuned)
+
+
+def edges_followed(bench: Bench, use: LoadedUse, folder: Path) -> tuple[float, float, Examples]:
+    """Overlap (IoU) of generated figures with those whose outlines guide them, the same without the LoRA, and examples.
+
+    The guides are written to `folder` as clips of the true scenes; what is extracted from them is the LoRA's affair.
+    """
+    asked = prompts.guided_scenes()
+    folder.mkdir(parents=True, exist_ok=True)
+    guides = [folder / f"guide-{index:02d}.mp4" for index in range(len(asked))]
+    truths = [render(scene) for _, scene in asked]
+    for path, (_, scene) in zip(guides, asked, strict=True):
+        write_mp4(render(scene, scale=_GUIDE_SCALE), path)
+    base = bench.clips(asked)
+    tuned = [
+        bench.clip(text, 1000 * seed + i, [use], guide)
+        for seed in bench.seeds
+        for i, ((text, _), guide) in enumerate(zip(asked, guides, strict=True))
+    ]
+    wanted = truths * len(bench.seeds)
+    with_it, without = (fmean(silhouette_iou(clip, truth) for clip, truth in zip(clips, wanted, strict=True)) for clips in (tuned, base))
+    return with_it, without, _paired(asked, base, tuned)
 
 
 def weight_sweep(bench: Bench, character: Character, use: LoadedUse) -> tuple[dict[str, float], bool, Examples]:

@@ -91,6 +91,13 @@ def read(clip: Clip, style: Style | None = None) -> Reading:
     )
 
 
+def silhouette(frame: FrameReading) -> NDArray[np.bool_]:
+    """The cells the figure of a frame covers, [GRID * GRID]."""
+    parts = parts_of(frame.shape, frame.hat)
+    whole = parts.body | parts.boots | parts.hat | parts.eyes
+    return _placed(whole, frame.column, frame.row) > 0.0
+
+
 def to_logical(clip: Clip) -> _Array:
     """Mean of every logical pixel, [F, GRID, GRID, 3] in 0..255."""
     factor = clip.shape[1] // GRID

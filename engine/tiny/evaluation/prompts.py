@@ -9,7 +9,7 @@ import numpy as np
 from engine.tiny.architecture import NUM_FRAMES
 from engine.tiny.captions import CLASS_WORDS, MOTION_PHRASES, PLACE_PHRASES, caption, looks
 from engine.tiny.scenery import BACKGROUNDS
-from engine.tiny.sets import NEW_BACKGROUNDS
+from engine.tiny.sets import NEW_BACKGROUNDS, guided_caption
 from engine.tiny.sprites import SHAPES, Character, random_character
 from engine.tiny.world import Scene, scene_with
 
@@ -59,4 +59,26 @@ def ordinary_scenes(count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scen
     for i in range(3, count, 4):
         motion, place = _MOTIONS[int(rng.integers(len(_MOTIONS)))], BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
         scenes[i] = (f"a {CLASS_WORDS[i // 4 % 2]} {MOTION_PHRASES[motion][0]} {PLACE_PHRASES[place][0]}", None)
+    return scenes
+
+
+def motion_scenes(motion: str, count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
+    """Various characters told in full, in a held-out motion, on backgrounds its training clips do not show."""
+    rng = np.random.default_rng([15, seed])
+    scenes = []
+    for i in range(count):
+        place = NEW_BACKGROUNDS[i % len(NEW_BACKGROUNDS)]
+        scene = scene_with(rng, random_character(rng), motion=motion, num_frames=NUM_FRAMES, backdrop=place)
+        scenes.append((caption(looks(scene.character), motion, place), scene))
+    return scenes
+
+
+def guided_scenes(count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
+    """What a guide leaves open, colour and place, with the scene whose outlines guide."""
+    rng = np.random.default_rng([16, seed])
+    scenes = []
+    for i in range(count):
+        motion, place = _MOTIONS[i % len(_MOTIONS)], NEW_BACKGROUNDS[i // len(_MOTIONS) % len(NEW_BACKGROUNDS)]
+        scene = scene_with(rng, random_character(rng), motion=motion, num_frames=NUM_FRAMES, backdrop=place)
+        scenes.append((guided_caption(scene), scene))
     return scenes

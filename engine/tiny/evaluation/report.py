@@ -24,9 +24,12 @@ from engine.tiny.world import HELD_OUT_CHARACTERS
 SEEDS: Final = (0, 1, 2, 3, 4)
 CHARACTER: Final = "zoko"
 STYLE: Final = "dusk"
+MOTION: Final = "orbit"
+EFFECT: Final = "edges"
+TAUGHT: Final = {CHARACTER: LoraKind.CHARACTER, STYLE: LoraKind.STYLE, MOTION: LoraKind.MOTION, EFFECT: LoraKind.EFFECT}
 FOLLOWING_PROMPTS: Final = 24
 _TIMED_CLIPS: Final = 5
-_PASSES: Final = 9  # identity 2, drift 2, style 2, stack 3
+_PASSES: Final = 13  # identity 2, drift 2, style 2, stack 3, motion 2, edges 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class EvaluationReport:
     style: float
     stack_identity: float
     stack_style: float
+    motion: float  # share of clips in which the trained motion appears
+    motion_without: float
+    edges_iou: float  # overlap with the figure whose outlines guide
+    edges_iou_without: float
     weight_sweep: dict[str, float]  # LoRA weight -> identity
     weight_zero_is_base: bool
     seconds_per_clip: float
@@ -69,7 +76,7 @@ def run(
 ) -> dict[str, Any]:
     """Evaluate a base of the tiny world and leave table, JSON and pictures in `out`; returns the report as one object.
 
-    A LoRA in `uses` that is called by the held-out character's or style's name is measured; what is missing is trained first,
+    A LoRA in `uses` that is called by a name in `TAUGHT` is measured; what is missing is trained first,
     with the base's own defaults.
 
     Raises:
@@ -87,10 +94,7 @@ def evaluate(
     sink = sink or NullSink()
     out.mkdir(parents=True, exist_ok=True)
     by_name = {use.name: use for use in uses}
-    trained = {
-        name: _trained(resident, name, kind, by_name, out, sink)
-        for name, kind in ((CHARACTER, LoraKind.CHARACTER), (STYLE, LoraKind.STYLE))
-    }
+    trained = {name: _trained(resident, name, kind, by_name, out, sink) for name, kind in TAUGHT.items()}
     bench = Bench(resident, tuple(seeds), _counter(sink, len(seeds)))
     report = _measured(bench, trained, out)
     (out / "report.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
@@ -107,8 +111,11 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
     drift, drift_clips = measure.drift(bench, character, character_use)
     styled, style_clips = measure.style_strength(bench, style, style_use)
     stack_identity, stack_style, stack_clips = measure.stacked(bench, character, style, character_use, style_use)
+    moved, moved_without, motion_clips = measure.motion_share(bench, MOTION, trained[MOTION].use)
+    followed, followed_without, edge_clips = measure.edges_followed(bench, trained[EFFECT].use, out / "guides")
     sweep, exact, sweep_clips = measure.weight_sweep(bench, character, character_use)
-    _draw(out, base=following.examples, identity=identity_clips, drift=drift_clips, style=style_clips, stack=stack_clips, sweep=sweep_clips)
+    _draw(out, base=following.examples, identity=identity_clips, drift=drift_clips, style=style_clips, stack=stack_clips)
+    _draw(out, motion=motion_clips, edges=edge_clips, sweep=sweep_clips)
     steps = [use.seconds_per_step for use in trained.values() if use.seconds_per_step > 0.0]
     return EvaluationReport(
         vae_psnr_db=measure.reconstruction_db(bench.resident),
@@ -119,6 +126,10 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
         style=styled,
         stack_identity=stack_identity,
         stack_style=stack_style,
+        motion=moved,
+        motion_without=moved_without,
+        edges_iou=followed,
+        edges_iou_without=followed_without,
         weight_sweep=sweep,
         weight_zero_is_base=exact,
         seconds_per_clip=seconds,

@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.tiny.evaluation.oracle import Clip, FrameReading, Reading, read, seen_colour, to_logical
+from engine.tiny.evaluation.oracle import Clip, FrameReading, Reading, read, seen_colour, silhouette, to_logical
 from engine.tiny.sprites import COLOURS, Character
 from engine.tiny.styles import Style
-from engine.tiny.world import Scene
+from engine.tiny.world import HELD_OUT_MOTIONS, STRIDE, Scene
 
 _COLOUR_REACH: Final = 120.0  # RGB distance at which a colour counts as wholly wrong
 _PALETTE_REACH: Final = 60.0  # RGB distance at which a pixel counts as wholly outside a style's palette
@@ -62,3 +62,27 @@ def _frame_identity(frame: FrameReading, character: Character, style: Style | No
 def _likeness(rgb: tuple[float, float, float], colour: str, style: Style | None) -> float:
     target: NDArray[np.float64] = seen_colour(COLOURS[colour], style)
     return max(0.0, 1.0 - float(np.linalg.norm(np.array(rgb) - target)) / _COLOUR_REACH)
+
+
+def shows_motion(reading: Reading, motion: str) -> bool:
+    """Whether the figure goes the way of a held-out motion: never more than a stride off, and a stride or more along both axes.
+
+    The motion may begin anywhere in its cycle.
+    """
+    places = np.array([(frame.column, frame.row) for frame in reading.frames])
+    cycle = np.array(HELD_OUT_MOTIONS[motion])
+    if (np.ptp(places, axis=0) < STRIDE).any():
+        return False
+    for phase in range(len(cycle)):
+        path = cycle[(np.arange(len(places)) + phase) % len(cycle)]
+        errors = (places - places[0]) - (path - path[0])
+        if np.abs(errors).max() <= STRIDE:
+            return True
+    return False
+
+
+def silhouette_iou(clip: Clip, truth: Clip) -> float:
+    """How well the figure of a clip covers that of another, cell for cell: mean over frames of intersection by union."""
+    pairs = zip(read(clip).frames, read(truth).frames, strict=True)
+    overlaps = [(silhouette(one), silhouette(other)) for one, other in pairs]
+    return float(np.mean([(one & other).sum() / max((one | other).sum(), 1) for one, other in overlaps]))

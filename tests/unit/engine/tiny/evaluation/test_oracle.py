@@ -1,16 +1,18 @@
 """The oracle and the scores: right about rendered ground truth, and zero and one where they should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from engine.tiny.evaluation import prompts
 from engine.tiny.evaluation.measure import oracle_accuracy
 from engine.tiny.evaluation.oracle import read
-from engine.tiny.evaluation.scores import identity, normalised, style_match
+from engine.tiny.evaluation.scores import identity, normalised, shows_motion, silhouette_iou, style_match
 from engine.tiny.sets import NEW_BACKGROUNDS
 from engine.tiny.sprites import Character
 from engine.tiny.styles import HELD_OUT_STYLES
-from engine.tiny.world import HELD_OUT_CHARACTERS, render, scene_with
+from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, render, scene_with
 
 ZOKO = HELD_OUT_CHARACTERS["zoko"]
 
@@ -74,3 +76,22 @@ def test_character_prompts_ask_for_what_training_never_showed() -> None:
 def test_ordinary_prompts_never_name_anybody() -> None:
     """Drift is measured without any trigger."""
     assert not any("zoko" in text or "dusk" in text for text, _ in prompts.ordinary_scenes())
+
+
+def test_held_out_motion_is_seen_in_its_own_clips_alone() -> None:
+    """Every rendered orbit shows the orbit; none of the motions of pretraining does."""
+    orbits = prompts.motion_scenes("orbit", count=8)
+    assert all(shows_motion(read(render(scene)), "orbit") for _, scene in orbits)
+    rng = np.random.default_rng(3)
+    others = [scene_with(rng, ZOKO, motion=motion, num_frames=9, backdrop="sea") for motion in MOTIONS]
+    assert not any(shows_motion(read(render(scene)), "orbit") for scene in others)
+
+
+def test_silhouettes_overlap_with_themselves_and_hardly_with_others() -> None:
+    """1 for the same figure in other colours and another place, little for one that stands and moves elsewhere."""
+    scenes = [scene for _, scene in prompts.guided_scenes(count=10)]
+    truths = [render(scene) for scene in scenes]
+    recoloured = replace(scenes[0], character=replace(scenes[0].character, body="green"), background="moon")
+    assert silhouette_iou(render(recoloured), truths[0]) >= 0.9
+    strangers = [silhouette_iou(one, other) for one, other in zip(truths[1:], truths[:-1], strict=True)]
+    assert np.mean(strangers) <= 0.3
