@@ -69,6 +69,11 @@ class BotSettings(BaseSettings):
     max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
     max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
     draft_expires_s: float = Field(default=24 * 3600.0, gt=0, description="A data set nobody started is dropped after this")
+    terms_required: bool = Field(default=True, description="People agree to the terms before their first clip or training")
+    screening: bool = Field(default=True, description="Check uploads, previews and results for adult content")
+    adult_threshold: float = Field(
+        default=0.8, ge=0, le=1, description="Score from which a picture counts as adult content; the classifier's makers call 0.8 unsafe"
+    )
     upload_retention_s: float = Field(
         default=30 * 24 * 3600.0, ge=0, description="Uploads of a training are deleted this long after it ended"
     )

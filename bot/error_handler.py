@@ -13,7 +13,7 @@ from bot import discord_codes
 from bot.commands.desk import focused
 from bot.errors import Refusal, RefusalCode
 from bot.services.plans import Plan
-from bot.ui import cards, text
+from bot.ui import cards, safety_cards, text
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ async def handle(interaction: Interaction, error: Exception) -> None:
     cause = _cause(error)
     if isinstance(cause, Refusal):
         _log.info("refused: %s", cause.code, extra=_context(interaction))
-        await _answer(interaction, text.refusal(cause), _offer(interaction, cause))
+        await _answer(interaction, text.refusal(cause), _card(interaction, cause))
     elif isinstance(cause, discord.HTTPException) and cause.code in discord_codes.LOST_INTERACTION:
         _log.warning("interaction lost: %s", cause, extra=_context(interaction))
     elif isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch | app_commands.TransformerError):
@@ -67,18 +67,19 @@ def _explained(interaction: Interaction, sentence: str) -> list[app_commands.Cho
     return [app_commands.Choice(name=words, value=str(option.get("value") or "")[:MAX_CHOICE_CHARS] or " ")]
 
 
-def _offer(interaction: Interaction, refused: Refusal) -> int | None:
-    """What is sold that would have made this possible."""
+def _card(interaction: Interaction, refused: Refusal) -> cards.Card:
+    """The refusal, with what helps against it: the terms to agree to, or what is sold that would have made it possible."""
+    if refused.code is RefusalCode.TERMS_NEEDED:
+        return safety_cards.terms()
     desk = getattr(interaction.client, "desk", None)
     if refused.code is not RefusalCode.PLAN_NEEDED or desk is None:
-        return None
-    sku: int | None = desk.sku_above(Plan(str(refused.facts["plan"])))
-    return sku
+        return cards.refusal(text.refusal(refused))
+    return cards.refusal(text.refusal(refused), desk.sku_above(Plan(str(refused.facts["plan"]))))
 
 
-async def _answer(interaction: Interaction, sentence: str, sku_id: int | None = None) -> None:
-    """Say `sentence` to the asker alone, by whatever way the interaction still offers."""
-    response, card = interaction.response, cards.refusal(sentence, sku_id)
+async def _answer(interaction: Interaction, sentence: str, card: cards.Card | None = None) -> None:
+    """Say `sentence`, or show the `card` that says it, to the asker alone, by whatever way the interaction still offers."""
+    response, card = interaction.response, card or cards.refusal(sentence)
     nobody = discord.AllowedMentions.none()
     try:
         if interaction.type is discord.InteractionType.autocomplete:

@@ -95,6 +95,16 @@ class RefusalCode(StrEnum):
     JOB_OVER = "job_over"  # status
     JOB_NOT_REPEATABLE = "job_not_repeatable"  # only clips can be made again; -
     BEING_FORGOTTEN = "being_forgotten"  # the person asked for it, and it is not over yet; -
+    TERMS_NEEDED = "terms_needed"  # the person has not agreed to the present terms; -
+    PROMPT_FORBIDDEN = "prompt_forbidden"  # match, reason
+    RULE_INVALID = "rule_invalid"  # problem: "syntax" | "length" | "matches_everything", limit
+    RULE_UNKNOWN = "rule_unknown"  # -
+    RULES_FULL = "rules_full"  # limit
+    REPORTED_ALREADY = "reported_already"  # -
+    REPORT_UNKNOWN = "report_unknown"  # decided, or of another server; -
+    UPLOAD_ADULT = "upload_adult"  # filename
+    CONSENT_NEEDED = "consent_needed"  # person_id: who has to agree first
+    CONSENT_UNKNOWN = "consent_unknown"  # a question to somebody else, or one that is settled; -
     NOT_SHAREABLE = "not_shareable"  # no clip, or one that was deleted or withheld; -
     NOT_OWNER = "not_owner"  # -
     # surroundings

@@ -25,7 +25,7 @@ from engine.contracts.sheet import Sheet
 
 logger = logging.getLogger(__name__)
 
-_PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 
 
 class MediaError(Exception):
@@ -143,7 +143,7 @@ def _write_listing(files: Sequence[tuple[Path, str]], out: Path) -> Path:
 
 
 async def _run(module: str, arguments: Sequence[str], timeout_s: float) -> bytes:
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         stdin=asyncio.subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import discord
@@ -124,6 +124,8 @@ class Outbox:
         origin = self._client.get_partial_messageable(record.channel_id, guild_id=record.guild_id)
         if await self._already_there(post, origin):
             return
+        record = await self._services.screening.release(record)
+        post = replace(post, view=replace(post.view, record=record))
         await posts.begin(post.post_id)
         async with self._media(post) as media:
             async for place, note in self._places(post, origin):
@@ -269,7 +271,7 @@ class Outbox:
         Raises:
             StoreError: the main file cannot be had now.
         """
-        outcome = post.view.record.result if post.kind is PostKind.RESULT else None
+        outcome = post.view.record.result if post.kind is PostKind.RESULT and post.view.record.withheld is None else None
         source = outcome.file if isinstance(outcome, VideoRendered) else outcome.preview if isinstance(outcome, LoraTrained) else None
         poster = outcome.poster if outcome is not None else None
         drawn = outcome.chart if isinstance(outcome, LoraTrained) else None

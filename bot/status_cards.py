@@ -152,6 +152,8 @@ class StatusCards:
         record = card.view.record
         view = replace(card.view, eta=self._steady(card, shown))
         preview = record.preview if record.status is JobStatus.RUNNING else None
+        if preview is not None and not await self._services.screening.shows_preview(record, preview):
+            preview = None
         name = f"preview-{record.job_id.lower()}.png" if preview is not None else None
         rendered = job_cards.status(view, preview=name)
         components = rendered.rendered()

@@ -61,7 +61,7 @@ class Desk:
         user = interaction.user
         roles = tuple(role.id for role in user.roles) if isinstance(user, discord.Member) else ()
         admin = interaction.guild_id is not None and (interaction.permissions.administrator or interaction.permissions.manage_guild)
-        return Actor(user.id, interaction.guild_id, user.display_name, roles, admin)
+        return Actor(user.id, interaction.guild_id, user.display_name, roles, admin, adult_place=_marked(interaction))
 
     async def admit(self, interaction: Interaction, action: str, subject_id: str | None = None) -> None:
         """Let the asker do `action` (a name of `bot.services.policy`), with the plans Discord says they have.
@@ -132,6 +132,12 @@ def focused(interaction: Interaction) -> Mapping[str, Any] | None:
                 return option
         level = [inner for option in level for inner in option.get("options") or []]
     return None
+
+
+def _marked(interaction: Interaction) -> bool:
+    """True in a channel marked for adults; a thread counts as its channel."""
+    channel = interaction.channel
+    return isinstance(channel, discord.abc.GuildChannel | discord.Thread) and bool(getattr(channel, "is_nsfw", lambda: False)())
 
 
 def _channels(interaction: Interaction) -> tuple[int, ...]:

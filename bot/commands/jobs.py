@@ -36,7 +36,12 @@ async def _links(desk: Desk, found: Sequence[JobView]) -> dict[str, str]:
     """Download links of clips that could not be posted where they were made: nothing is lost with its channel."""
     links = {}
     for record in (view.record for view in found):
-        if isinstance(record.result, VideoRendered) and not record.deleted and job_cards.message_url(record) is None:
+        if (
+            isinstance(record.result, VideoRendered)
+            and not record.deleted
+            and record.withheld is None
+            and job_cards.message_url(record) is None
+        ):
             links[record.job_id] = await desk.services.files.link(record.result.file, f"{record.job_id}.mp4")
     return links
 

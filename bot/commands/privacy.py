@@ -6,7 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.commands.desk import Desk, Interaction, answer
-from bot.ui import cards, privacy_cards
+from bot.ui import cards, privacy_cards, safety_cards
 from bot.ui.text import privacy as words
 
 
@@ -33,6 +33,11 @@ def build(desk: Desk) -> app_commands.Group:
     async def delete(interaction: discord.Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         await answer(interaction, privacy_cards.confirm_delete())
+
+    @group.command(name="likeness", description="LoRAs that show you, and the button that withdraws your agreement")
+    async def likeness(interaction: discord.Interaction) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await answer(interaction, safety_cards.likenesses(await desk.services.likenesses.showing(desk.actor(interaction))))
 
     return group
 

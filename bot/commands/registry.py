@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands import admin, casts, generate, jobs, loras, privacy, quota, settings, storyboard, train, verify
+from bot.commands import admin, casts, generate, guide, jobs, loras, privacy, quota, safety, settings, storyboard, train, verify
 from bot.commands.desk import Desk, Interaction
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -42,19 +42,29 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("lora", "renew"): loras.renew,
     ("version", "use"): loras.use_version,
     ("me", "forget"): privacy.forget,
+    ("job", "report"): safety.open_report,
+    ("terms", "agree"): safety.agree,
+    ("report", "uphold"): safety.uphold,
+    ("report", "dismiss"): safety.dismiss,
+    ("rule", "remove"): safety.remove_rule,
+    ("likeness", "grant"): safety.grant,
+    ("likeness", "refuse"): safety.refuse,
+    ("likeness", "revoke"): safety.revoke,
 }
 
 FORM_HANDLERS: Mapping[str, Handler] = {
     "files": train.add_files,
     "captions": train.write_captions,
     "edit": loras.edit,
+    "report": safety.report,
 }
 
 
 def build_commands(desk: Desk) -> list[AnyCommand]:
     """Every slash command, bound to `desk`."""
-    modules = (train, generate, storyboard, loras, casts, jobs, quota, verify, privacy, settings, admin)
-    return [module.build(desk) for module in modules]
+    modules = (guide, train, generate, storyboard, loras, casts, jobs, quota, verify, privacy, settings, admin)
+    built = [module.build(desk) for module in modules]
+    return [*built, safety.build_report(desk), safety.build_reports(desk), safety.build_rules(desk)]
 
 
 def actions(commands: Iterable[AnyCommand]) -> set[str]:

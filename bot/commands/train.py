@@ -13,9 +13,11 @@ from bot.commands.desk import Desk, Interaction, answer
 from bot.commands.uploads import Upload, scratch_folder
 from bot.errors import Refusal, RefusalCode
 from bot.services.datasets import DatasetReport
-from bot.ui import dataset_cards
+from bot.services.likenesses import Likeness
+from bot.ui import cards, dataset_cards, safety_cards
 from bot.ui.modals import AddFilesForm, CaptionsForm, form_values
 from bot.ui.text import forms
+from bot.ui.text import safety as safety_words
 from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 
@@ -41,6 +43,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         kind="What the pictures have in common",
         trigger="Word that calls it in a prompt; the name if left out",
         control="Only for an effect: what guides it; edges if left out, video needs pairs (x, x_control)",
+        person="A real person in the pictures: yourself, or somebody who is then asked; nobody if left out",
         archive="A zip with all pictures, and .txt captions if you have them",
         **{f"image{number}": FILES_HINT for number in range(1, 11)},
     )
@@ -65,6 +68,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         image9: discord.Attachment | None = None,
         image10: discord.Attachment | None = None,
         archive: discord.Attachment | None = None,
+        person: discord.User | None = None,
     ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         desk.place(interaction)
@@ -78,6 +82,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
                 trigger=(trigger or name).strip(),
                 files=files,
                 control=ControlKind(control) if control is not None else None,
+                person_id=person.id if person is not None else None,
             )
         await show(desk, interaction, report)
 
@@ -166,8 +171,22 @@ def submitted_files(interaction: Interaction) -> list[Upload]:
 async def start(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
     """Button "Start training": the data set's card becomes the receipt."""
     actor = desk.actor(interaction)
+    if (question := await desk.services.likenesses.question(dataset_id)) is not None:
+        await _ask(desk, interaction, question)
+        return
     submitted = await desk.services.jobs.submit_training(dataset_id, actor, desk.place(interaction), interaction.id)
     await desk.confirm(interaction, submitted, actor)
+
+
+async def _ask(desk: Desk, interaction: Interaction, question: Likeness) -> None:
+    """Ask a person in public whether a LoRA may show them; the data set's card stays, to be started when they have agreed."""
+    desk.place(interaction)
+    channel = interaction.client.get_partial_messageable(interaction.channel_id or 0, guild_id=interaction.guild_id)
+    asked = discord.AllowedMentions(everyone=False, roles=False, users=[discord.Object(question.person_id)])
+    await channel.send(view=safety_cards.question(question), allowed_mentions=asked)
+    await desk.services.likenesses.asked(question.dataset_id)
+    notice = cards.notice(safety_words.likeness_asked(question.person_id))
+    await interaction.followup.send(view=notice, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())
 
 
 async def discard(desk: Desk, interaction: Interaction, dataset_id: str) -> None:

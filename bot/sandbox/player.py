@@ -37,7 +37,7 @@ from bot.sandbox.scenario import (
 from bot.sandbox.server import LoopbackDiscord
 from bot.sandbox.world import Attachment, Message
 
-START_BUTTON, ADD_BUTTON = "start", "add"
+START_BUTTON, ADD_BUTTON, AGREE_BUTTON = "start", "add", "agree"
 WARNED_LABEL = "anyway"
 
 
@@ -188,6 +188,9 @@ class Player:
         files = {key: await self._attachments.paths(value) for key, value in attach.items()}
         filled, left = fill_options(command, files) if files else ({}, [])
         outcome = await person.command(step.command, {**step.options, **filled}, channel=step.where)
+        if outcome.refused and step.expect != "refused" and find_button(outcome.reply, AGREE_BUTTON) is not None:
+            await person.press(outcome.reply, AGREE_BUTTON)  # the first time, as anybody would
+            outcome = await person.command(step.command, {**step.options, **filled}, channel=step.where)
         if outcome.failed or outcome.refused:
             return outcome, outcome.refused
         while left:

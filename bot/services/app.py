@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.services.administration import Administration
+from bot.services.audit import Audit
 from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.clips import Clips
@@ -18,16 +19,21 @@ from bot.services.gate import Gate
 from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
+from bot.services.likenesses import Likenesses
 from bot.services.loras import Loras
+from bot.services.moderation import Moderation
 from bot.services.notices import Notices
 from bot.services.origins import Origins
 from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.privacy import Privacy
+from bot.services.prompt_rules import PromptRules
 from bot.services.quotas import Quotas
+from bot.services.screening import Screening
 from bot.services.servers import Servers
 from bot.services.shares import Shares
 from bot.services.takedowns import Takedowns
+from bot.services.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -64,3 +70,9 @@ class Services:
     privacy: Privacy
     shares: Shares
     takedowns: Takedowns
+    screening: Screening
+    audit: Audit
+    rules: PromptRules
+    terms: Terms
+    likenesses: Likenesses
+    moderation: Moderation

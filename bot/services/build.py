@@ -5,8 +5,10 @@ from __future__ import annotations
 from bot.clock import Clock
 from bot.config import BotSettings
 from bot.queue import JobQueue
+from bot.scorer import Scorer
 from bot.services.administration import Administration
 from bot.services.app import Services
+from bot.services.audit import Audit
 from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.clips import Clips
@@ -19,9 +21,11 @@ from bot.services.gate import Gate, StoredFacts
 from bot.services.imports import Imports
 from bot.services.jobs import Jobs
 from bot.services.library import Library
+from bot.services.likenesses import Likenesses
 from bot.services.line import Line
 from bot.services.links import LinkSigner
 from bot.services.loras import Loras
+from bot.services.moderation import Moderation
 from bot.services.notices import Notices
 from bot.services.origins import Origins
 from bot.services.outcomes import Outcomes
@@ -29,10 +33,13 @@ from bot.services.overview import Overview
 from bot.services.plans import Plans
 from bot.services.posts import Posts
 from bot.services.privacy import Privacy
+from bot.services.prompt_rules import PromptRules
 from bot.services.quotas import Quotas
+from bot.services.screening import Screening
 from bot.services.servers import Servers
 from bot.services.shares import Shares
 from bot.services.takedowns import Takedowns
+from bot.services.terms import Terms
 from bot.services.uploads import Uploads
 from bot.storage.database import Database
 from engine.store import ObjectStore
@@ -49,10 +56,18 @@ def build_services(
     freezing = Freezing(settings, database, plans, notices, clock)
     plans.followers.append(freezing.apply)
     estimates = Estimates(database, clock)
-    uploads = Uploads(settings, database, store)
+    files = Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder)
+    takedowns = Takedowns(database, signer.secret, clock)
+    scorer = Scorer(settings.media_check_timeout_s) if settings.screening else None
+    screening = Screening(database, files, takedowns, servers, scorer, settings.adult_threshold)
+    audit = Audit(database, clock, settings.operator_ids)
+    rules = PromptRules(database, audit, clock, settings.operator_ids)
+    likenesses = Likenesses(database, audit, clock)
+    terms = Terms(database, clock, settings.terms_required)
+    uploads = Uploads(settings, database, store, screening)
     loras = Loras(database, settings.base)
     outcomes = Outcomes(quotas, clock)
-    datasets = Datasets(settings, database, uploads, clock, quotas, estimates, freezing)
+    datasets = Datasets(settings, database, uploads, clock, quotas, estimates, freezing, likenesses)
     jobs = Jobs(
         settings=settings,
         database=database,
@@ -64,12 +79,12 @@ def build_services(
         datasets=datasets,
         uploads=uploads,
         outcomes=outcomes,
+        rules=rules,
+        likenesses=likenesses,
         overview=Overview(queue, estimates),
         plans=plans,
         line=Line(settings, estimates, clock),
     )
-    takedowns = Takedowns(database, signer.secret, clock)
-    files = Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder)
     return Services(
         settings=settings,
         clock=clock,
@@ -84,7 +99,7 @@ def build_services(
         notices=notices,
         freezing=freezing,
         administration=Administration(settings, database, clock, jobs, quotas, plans, notices),
-        gate=Gate(settings, StoredFacts(database, servers, plans)),
+        gate=Gate(settings, StoredFacts(database, servers, plans, terms)),
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
         files=files,
@@ -92,7 +107,13 @@ def build_services(
         library=Library(database, store, loras, files, clock),
         casts=Casts(database, loras, clock, settings.base),
         imports=Imports(settings, database, store, files, takedowns, clock),
-        privacy=Privacy(settings, database, store, queue, jobs, files, clock),
+        privacy=Privacy(settings, database, store, queue, jobs, servers, files, clock),
         shares=Shares(database, jobs, takedowns, clock, signer.public_url),
         takedowns=takedowns,
+        screening=screening,
+        audit=audit,
+        rules=rules,
+        terms=terms,
+        likenesses=likenesses,
+        moderation=Moderation(database, store, takedowns, audit, clock, settings.operator_ids),
     )

@@ -92,7 +92,7 @@ class Clips:
         await self._refuse_effects(adapters, guided=request.guide is not None)
         await self.jobs.queue.require()
         change = (request.change or Change.RESTYLE) if request.clip is not None else None
-        async with taken(self.uploads, request.actor.user_id, files, max_seconds=self._longest_source(change)) as sources:
+        async with taken(self.uploads, request.actor, files, max_seconds=self._longest_source(change)) as sources:
             job = GenerateVideo.model_validate(
                 {
                     "job_id": str(ULID()),

@@ -15,6 +15,7 @@ from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.estimates import Estimates
 from bot.services.freezing import Freezing
+from bot.services.likenesses import Likenesses
 from bot.services.loras import first_visibility, parse_name, parse_trigger, refuse_taken
 from bot.services.quotas import Quotas, QuotaStatus
 from bot.services.uploads import Uploads
@@ -108,6 +109,7 @@ class Datasets:
     quotas: Quotas
     estimates: Estimates
     freezing: Freezing
+    likenesses: Likenesses
 
     async def open(
         self,
@@ -118,6 +120,7 @@ class Datasets:
         trigger: str | None,
         files: Sequence[IncomingFile],
         control: ControlKind | None = None,
+        person_id: int | None = None,
     ) -> DatasetReport:
         """Open a draft with its first files (pictures, clips, `.txt` captions, zips). Without a trigger the name becomes the trigger.
 
@@ -142,12 +145,13 @@ class Datasets:
             job_id=None,
             created_at=self.clock(),
             control=control,
+            person_id=person_id,
         )
         await self.freezing.require_room(owner)
         await self.refuse_taken(self.database.reader, owner, parsed)
         replaced: list[StoredObject] = []
         async with (
-            self.uploads.taken(owner.user_id, files, kind, held=frozenset(), control=control) as (verdicts, items),
+            self.uploads.taken(owner, files, kind, held=frozenset(), control=control) as (verdicts, items),
             self.database.transaction() as tx,
         ):
             await self.refuse_taken(tx, owner, parsed)
@@ -156,6 +160,7 @@ class Datasets:
                 replaced += [guide.media for guide in (await table.guides(tx, earlier.dataset_id)).values()]
                 await table.discard(tx, earlier.dataset_id)
             await table.insert(tx, dataset)
+            await self.likenesses.state_of(tx, dataset, person_id)
             for item in items:
                 await table.add_item(tx, dataset.dataset_id, item)
         await self.uploads.drop(replaced)
@@ -175,9 +180,11 @@ class Datasets:
             job_id=None,
             created_at=self.clock(),
             lora_id=lora.lora_id,
+            person_id=await table.person_of(self.database.reader, lora.lora_id),
         )
         async with self.database.transaction() as tx:
             await table.insert(tx, dataset)
+            await self.likenesses.state_of(tx, dataset, dataset.person_id)
         return await self._report(dataset.dataset_id, owner, ())
 
     async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
@@ -190,7 +197,7 @@ class Datasets:
         _check_draft(dataset)
         held = frozenset(item.media.sha256 for item in await table.items(self.database.reader, dataset_id))
         async with (
-            self.uploads.taken(actor.user_id, files, dataset.kind, held=held, control=dataset.control) as (verdicts, items),
+            self.uploads.taken(actor, files, dataset.kind, held=held, control=dataset.control) as (verdicts, items),
             self.database.transaction() as tx,
         ):
             _check_draft(await self.get(dataset_id, actor, tx))

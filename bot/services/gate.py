@@ -13,6 +13,7 @@ from bot.errors import RefusalCode
 from bot.services.plans import Plans, Standing
 from bot.services.policy import POLICY, Situation, Subject, Who, verdict
 from bot.services.servers import Servers, ServerSettings
+from bot.services.terms import Terms
 from bot.services.values import Actor
 from bot.storage import blocks, datasets, jobs, loras
 from bot.storage.blocks import Block
@@ -35,7 +36,7 @@ SUBJECTS: Mapping[str, SubjectKind] = {
 }
 """By the first part of a button's `custom_id`."""
 
-FORM_SUBJECTS: Mapping[str, str] = {"form:files": "set", "form:captions": "set", "form:edit": "lora"}
+FORM_SUBJECTS: Mapping[str, str] = {"form:files": "set", "form:captions": "set", "form:edit": "lora", "form:report": "job"}
 """Forms act on the subject of the button that opened them."""
 
 
@@ -54,6 +55,9 @@ class Facts(Protocol):
     async def subject(self, target: str, subject_id: str) -> Subject | None:
         """Whose it is."""
 
+    async def require_terms(self, actor: Actor) -> None:
+        """Refuse TERMS_NEEDED to somebody who has not agreed to the terms."""
+
 
 @dataclass(frozen=True)
 class StoredFacts:
@@ -62,6 +66,11 @@ class StoredFacts:
     database: Database
     servers: Servers
     plans: Plans
+    terms: Terms
+
+    async def require_terms(self, actor: Actor) -> None:
+        """Refuse TERMS_NEEDED to somebody who has not agreed to the terms."""
+        await self.terms.require(actor)
 
     async def block(self, guild_id: int | None, user_id: int) -> Block | None:
         """The block that holds for a person here."""
@@ -92,8 +101,8 @@ class Gate:
         """Return when `actor` may do `action` here.
 
         Raises:
-            Refusal: BLOCKED, CHANNEL_CLOSED, ROLE_NEEDED, NOT_ADMIN, NOT_OPERATOR, NOT_OWNER, NOT_IN_GUILD, PLAN_NEEDED, or that the
-                subject is not known.
+            Refusal: BLOCKED, CHANNEL_CLOSED, ROLE_NEEDED, NOT_ADMIN, NOT_OPERATOR, NOT_OWNER, NOT_IN_GUILD, PLAN_NEEDED, TERMS_NEEDED,
+                or that the subject is not known.
         """
         rule = POLICY[action]
         target = FORM_SUBJECTS.get(action, action.partition(":")[0])
@@ -111,3 +120,5 @@ class Gate:
         refusal = verdict(rule, situation)
         if refusal is not None:
             raise refusal
+        if rule.agreed:
+            await self.facts.require_terms(actor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,12 +17,14 @@ from bot.errors import Refusal, RefusalCode
 from bot.queue import JobQueue, QueueUnavailableError
 from bot.services import fleet
 from bot.services.datasets import Datasets, check_startable
+from bot.services.likenesses import Likenesses
 from bot.services.line import Line
 from bot.services.loras import Loras, first_visibility
 from bot.services.outcomes import Outcomes
 from bot.services.overview import JobView, Overview
 from bot.services.plans import Plans
 from bot.services.posts import nonce_for
+from bot.services.prompt_rules import PromptRules, spoken
 from bot.services.quotas import Quotas
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, JobPlace
@@ -29,6 +32,7 @@ from bot.storage import cards as cards_table
 from bot.storage import datasets as datasets_table
 from bot.storage import jobs as table
 from bot.storage import ledger
+from bot.storage import likenesses as likenesses_table
 from bot.storage import loras as loras_table
 from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
@@ -73,6 +77,8 @@ class Jobs:
     datasets: Datasets
     uploads: Uploads
     outcomes: Outcomes
+    rules: PromptRules
+    likenesses: Likenesses
     overview: Overview
     plans: Plans
     line: Line
@@ -159,6 +165,8 @@ class Jobs:
                 await loras_table.insert(tx, _reserved(job, actor, self.clock()))
             else:
                 await self.loras.refuse_gone(tx, dataset.lora_id)
+            await self.likenesses.require(tx, dataset_id)
+            await likenesses_table.became(tx, dataset_id, job.lora_id)
             await datasets_table.mark_started(tx, dataset_id, job.job_id)
 
         units = self.datasets.units(dataset)
@@ -197,6 +205,15 @@ class Jobs:
         if withdrawn and record.status is not JobStatus.QUEUED:
             await self._cancel_withdrawn(job_id)
         return await self.get(job_id)
+
+    async def stop_all(self, job_ids: Sequence[str]) -> int:
+        """`stop` for several; how many had not ended by themselves."""
+        stopped = 0
+        for job_id in job_ids:
+            with contextlib.suppress(Refusal):
+                await self.stop(job_id)
+                stopped += 1
+        return stopped
 
     async def _cancel_withdrawn(self, job_id: str) -> None:
         async with self.database.transaction() as tx:
@@ -245,6 +262,7 @@ class Jobs:
             raise Refusal(RefusalCode.TOO_MANY_JOBS, open=open_jobs, limit=limit)
         if isinstance(job, GenerateVideo):
             await self.loras.refuse_unusable(tx, job.adapters)
+        await self.rules.check(spoken(job), place.guild_id)
         if await privacy_table.requested(tx, actor.user_id):
             raise Refusal(RefusalCode.BEING_FORGOTTEN)
         limits = await self.quotas.limits(actor)
@@ -282,6 +300,7 @@ class Jobs:
             contract_version=version_needed(job),
             spill_at=route.spill_at,
             max_running=limits.running,
+            adult_channel=actor.adult_place,
         )
         await table.insert(tx, new)
         await cards_table.insert(tx, job.job_id, nonce_for(job.job_id, "card"))

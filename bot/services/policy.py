@@ -34,20 +34,23 @@ class Rule:
     who: Who = Who.ANYONE
     feature: Feature | None = None  # of their plan
     works: bool = False  # makes or shows something: only in the server's channels, only for its roles
+    agreed: bool = False  # only for people who agreed to the terms
     blocked_may: bool = False  # open to people who are blocked: what they need to see, stop or delete what is theirs
 
 
 _OWN = Rule(blocked_may=True)
 _MINE = Rule(Who.OWNER, blocked_may=True)
 _WORK = Rule(works=True)
-_TRAINING = Rule(works=True, feature=Feature.TRAINING)
+_TRAINING = Rule(works=True, feature=Feature.TRAINING, agreed=True)
+_MAKING = Rule(works=True, agreed=True)
+_AGAIN = Rule(Who.OWNER, works=True, agreed=True)
 _ADMIN = Rule(Who.ADMIN)
 
 POLICY: Mapping[str, Rule] = {
     "/train": _TRAINING,
-    "/generate": _WORK,
+    "/generate": _MAKING,
     "/generate:loras": _WORK,
-    "/storyboard": _WORK,
+    "/storyboard": _MAKING,
     "/storyboard:loras": _WORK,
     "/verify": _OWN,
     "/loras browse": _WORK,
@@ -63,6 +66,7 @@ POLICY: Mapping[str, Rule] = {
     "/privacy about": _OWN,
     "/privacy export": _OWN,
     "/privacy delete": _OWN,
+    "/privacy likeness": _OWN,
     "me:forget": _OWN,
     "/settings show": _ADMIN,
     "/settings channels": _ADMIN,
@@ -84,17 +88,32 @@ POLICY: Mapping[str, Rule] = {
     "/admin cancel:job": _ADMIN,
     "/admin takedown": _ADMIN,
     "/admin takedown:job": _ADMIN,
-    "job:again": Rule(Who.OWNER, works=True),
-    "job:vary": Rule(Who.OWNER, works=True),
-    "job:extend": Rule(Who.OWNER, works=True),
-    "job:upscale": Rule(Who.OWNER, works=True),
-    "job:animate": Rule(Who.OWNER, works=True),
+    "/help": _OWN,
+    "terms:agree": _OWN,
+    "/report": _OWN,
+    "/reports open": _ADMIN,
+    "/reports log": _ADMIN,
+    "/rules add": _ADMIN,
+    "/rules list": _ADMIN,
+    "report:uphold": _ADMIN,  # of which server is the service's to say
+    "report:dismiss": _ADMIN,
+    "rule:remove": _ADMIN,
+    "likeness:grant": _OWN,  # whose likeness it is, too
+    "likeness:refuse": _OWN,
+    "likeness:revoke": _OWN,
+    "job:report": _OWN,
+    "form:report": _OWN,
+    "job:again": _AGAIN,
+    "job:vary": _AGAIN,
+    "job:extend": _AGAIN,
+    "job:upscale": _AGAIN,
+    "job:animate": _AGAIN,
     "job:cancel": Rule(Who.OWNER_OR_ADMIN, blocked_may=True),
     "job:delete": Rule(Who.OWNER_OR_ADMIN, blocked_may=True),
     "job:share": Rule(Who.OWNER, works=True),
     "job:unshare": _MINE,
     "set:add": Rule(Who.OWNER, Feature.TRAINING, works=True),
-    "set:start": Rule(Who.OWNER, Feature.TRAINING, works=True),
+    "set:start": Rule(Who.OWNER, Feature.TRAINING, works=True, agreed=True),
     "set:discard": _MINE,
     "set:show": _MINE,
     "set:captions": _MINE,

@@ -25,6 +25,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.queue import JobQueue
 from bot.services.files import Files
 from bot.services.jobs import Jobs
+from bot.services.servers import Servers
 from bot.services.values import Actor
 from bot.storage import datasets as datasets_table
 from bot.storage import library as library_table
@@ -66,6 +67,7 @@ class Privacy:
     store: ObjectStore
     queue: JobQueue
     jobs: Jobs
+    servers: Servers
     files: Files
     clock: Clock
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,9 +128,7 @@ class Privacy:
         return [user_id for user_id in pending if not await self._stop_jobs(user_id)]
 
     async def _stop_jobs(self, user_id: int) -> int:
-        for job_id in await table.open_jobs(self.database.reader, user_id):
-            with contextlib.suppress(Refusal):  # over at this very moment
-                await self.jobs.stop(job_id)
+        await self.jobs.stop_all(await table.open_jobs(self.database.reader, user_id))
         return len(await table.open_jobs(self.database.reader, user_id))
 
     async def messages(self, user_id: int) -> tuple[tuple[int, int], ...]:
@@ -191,11 +191,10 @@ class Privacy:
 
     async def forget_guild(self, guild_id: int) -> None:
         """The bot was removed from a server: what waits for it stops, and its LoRAs are left to their owners alone."""
-        for job_id in await table.open_jobs_of_guild(self.database.reader, guild_id):
-            with contextlib.suppress(Refusal):
-                await self.jobs.stop(job_id)
+        await self.jobs.stop_all(await table.open_jobs_of_guild(self.database.reader, guild_id))
         async with self.database.transaction() as tx:
             await table.forget_guild(tx, guild_id)
+        self.servers.forget(guild_id)
 
 
 def _objects(rows: dict[str, list[dict[str, Any]]]) -> Iterator[StoredObject]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from bot.errors import Refusal, RefusalCode
 from bot.services.uploads import Uploads
-from bot.services.values import IncomingFile
+from bot.services.values import Actor, IncomingFile
 from engine.contracts.geometry import GeometryRule
 from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
@@ -43,7 +43,7 @@ Sources = dict[Role, Source]
 
 
 @asynccontextmanager
-async def taken(uploads: Uploads, user_id: int, files: dict[Role, IncomingFile], *, max_seconds: float) -> AsyncIterator[Sources]:
+async def taken(uploads: Uploads, actor: Actor, files: dict[Role, IncomingFile], *, max_seconds: float) -> AsyncIterator[Sources]:
     """Check and store `files`; an exception in the block deletes them again. Guides and clips play `max_seconds` at most.
 
     Raises:
@@ -53,9 +53,9 @@ async def taken(uploads: Uploads, user_id: int, files: dict[Role, IncomingFile],
         found: Sources = {}
         for role, file in files.items():
             if role is Role.IMAGE:
-                obj, verdict = await stack.enter_async_context(uploads.image_taken(user_id, file))
+                obj, verdict = await stack.enter_async_context(uploads.image_taken(actor, file))
             else:
-                obj, verdict = await stack.enter_async_context(uploads.clip_taken(user_id, file, role, max_seconds=max_seconds))
+                obj, verdict = await stack.enter_async_context(uploads.clip_taken(actor, file, role, max_seconds=max_seconds))
             found[role] = _source(obj, verdict)
         yield found
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from bot import media
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
-from bot.services.values import IncomingFile
+from bot.services.screening import Screening
+from bot.services.values import Actor, IncomingFile
 from bot.storage import datasets as table
 from bot.storage.database import Database
 from bot.storage.datasets import ItemRecord
@@ -41,18 +42,19 @@ class Uploads:
     settings: BotSettings
     database: Database
     store: ObjectStore
+    screening: Screening
     _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
     _in_hand: Counter[str] = field(default_factory=Counter)
     """Keys that are stored and not yet inserted; nobody may think they are unused."""
 
     @asynccontextmanager
     async def taken(
-        self, user_id: int, files: Sequence[IncomingFile], kind: LoraKind, *, held: frozenset[str], control: ControlKind | None = None
+        self, actor: Actor, files: Sequence[IncomingFile], kind: LoraKind, *, held: frozenset[str], control: ControlKind | None = None
     ) -> AsyncIterator[tuple[tuple[ItemVerdict, ...], list[ItemRecord]]]:
         """Check training files and store the usable ones; an exception in the block deletes them again.
 
         Args:
-            user_id: Whose uploads they are.
+            actor: Whose uploads they are, and where they were sent.
             files: What arrived.
             kind: What will be trained, for the size that is worth noting.
             held: Hashes the set already has.
@@ -63,7 +65,7 @@ class Uploads:
 
         Raises:
             Refusal: NO_ATTACHMENT, FILE_TOO_LARGE, ARCHIVE_REFUSED, NO_USABLE_MEDIA, TOO_MANY_ITEMS, MEDIA_CHECK_FAILED,
-                STORE_UNAVAILABLE; nothing of the upload is kept then.
+                TAKEN_DOWN, UPLOAD_ADULT, STORE_UNAVAILABLE; nothing of the upload is kept then.
         """
         side = min(self.settings.profile.training[kind].width, self.settings.profile.training[kind].height)
         guides = GuideRule.NONE
@@ -77,12 +79,13 @@ class Uploads:
             count = sum(1 for verdict in accepted if verdict.guides is None) + len(held)
             if count > self.settings.max_dataset_items:
                 raise Refusal(RefusalCode.TOO_MANY_ITEMS, items=count, limit=self.settings.max_dataset_items)
-            async with self._stored(user_id, accepted) as stored:
+            await self.screening.refuse_upload(accepted, actor)
+            async with self._stored(actor.user_id, accepted) as stored:
                 thumbs = await asyncio.to_thread(lambda: [_thumb(verdict) for verdict in accepted])
                 yield verdicts, [_item(verdict, obj, thumb) for verdict, obj, thumb in zip(accepted, stored, thumbs, strict=True)]
 
     @asynccontextmanager
-    async def image_taken(self, user_id: int, file: IncomingFile) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
+    async def image_taken(self, actor: Actor, file: IncomingFile) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
         """Check and store a single picture; an exception in the block deletes it again.
 
         Raises:
@@ -96,12 +99,13 @@ class Uploads:
                 problem = Problem(code=MediaProblem.UNSUPPORTED, detail="The start picture has to be one picture, no clip and no zip.")
             if problem is not None:
                 raise Refusal(RefusalCode.IMAGE_UNUSABLE, filename=file.filename, problem=problem.code, detail=problem.detail)
-            async with self._stored(user_id, [verdict]) as stored:
+            await self.screening.refuse_upload([verdict], actor)
+            async with self._stored(actor.user_id, [verdict]) as stored:
                 yield stored[0], verdict
 
     @asynccontextmanager
     async def clip_taken(
-        self, user_id: int, file: IncomingFile, role: str, *, max_seconds: float
+        self, actor: Actor, file: IncomingFile, role: str, *, max_seconds: float
     ) -> AsyncIterator[tuple[StoredObject, ItemVerdict]]:
         """Check and store a single clip to work from; an exception in the block deletes it again.
 
@@ -114,7 +118,8 @@ class Uploads:
             if verdict.problem is not None:
                 facts = {"problem": verdict.problem.code, "detail": verdict.problem.detail, "limit": max_seconds}
                 raise Refusal(RefusalCode.CLIP_UNUSABLE, filename=file.filename, role=role, **facts)
-            async with self._stored(user_id, [verdict]) as stored:
+            await self.screening.refuse_upload([verdict], actor)
+            async with self._stored(actor.user_id, [verdict]) as stored:
                 yield stored[0], verdict
 
     def in_hand(self, key: str) -> bool:

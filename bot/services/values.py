@@ -15,6 +15,7 @@ class Actor:
     display_name: str
     role_ids: tuple[int, ...] = ()
     is_admin: bool = False
+    adult_place: bool = False  # the channel is marked for adults
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class DatasetRecord:
     lora_id: str | None = None  # the LoRA this set makes a new version of
     control: ControlKind | None = None  # what guides an effect; None: the base's own choice
     clips: int = 0  # of the items
+    person_id: int | None = None  # the real person it shows
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ async def belongs_to(db: Connection, dataset_id: str) -> tuple[int, int | None] 
 async def insert(tx: Connection, record: DatasetRecord) -> None:
     """Insert an empty draft."""
     await tx.execute(
-        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at, lora_id, control)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO datasets (dataset_id, owner_id, guild_id, name, kind, trigger_word, state, created_at, lora_id, control, person_id)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(record.dataset_id, record.owner_id, record.guild_id, record.name, record.kind, record.trigger),
-            *(record.state, record.created_at, record.lora_id, record.control),
+            *(record.state, record.created_at, record.lora_id, record.control, record.person_id),
         ),
     )
 
@@ -172,6 +173,16 @@ async def forget_items(tx: Connection, dataset_id: str) -> None:
     await tx.execute("DELETE FROM dataset_items WHERE dataset_id = ?", (dataset_id,))
 
 
+async def person_of(db: Connection, lora_id: str) -> int | None:
+    """Whom the first training of a LoRA showed."""
+    rows = await db.execute_fetchall(
+        """SELECT person_id FROM datasets JOIN jobs USING (job_id) WHERE json_extract(request, '$.lora_id') = ?
+        ORDER BY dataset_id LIMIT 1""",
+        (lora_id,),
+    )
+    return next((row["person_id"] for row in rows), None)
+
+
 async def unreferenced(db: Connection, uploads: Sequence[StoredObject]) -> list[str]:
     """Keys of those uploads that no item and no job refers to."""
     free = []
@@ -207,6 +218,7 @@ def _record(row: Row) -> DatasetRecord:
         control=ControlKind(row["control"]) if row["control"] else None,
         clips=row["clips"],
         lora_id=row["lora_id"],
+        person_id=row["person_id"],
     )
 
 

@@ -74,6 +74,7 @@ class NewJob:
     fair_due: float = 0.0
     fair_start: float = 0.0
     contract_version: int = 1
+    adult_channel: bool = False
     spill_at: float | None = None
     max_running: int | None = None  # of this person's jobs in this server at once; None: no limit of the server's
 
@@ -84,12 +85,12 @@ async def insert(tx: Connection, new: NewJob) -> None:
     await tx.execute("INSERT INTO lanes (base, lane, pool) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (job.base, lane, new.pool))
     await tx.execute(
         """INSERT INTO jobs (job_id, kind, lane, base, status, request, owner_id, owner_name, guild_id, channel_id, interaction_id,
-            units, plan, pool, turn, fair_start, fair_due, contract_version, spill_at, created_at, max_running)
-        VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            units, plan, pool, turn, fair_start, fair_due, contract_version, spill_at, created_at, max_running, adult_channel)
+        VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             *(job.job_id, job.kind, lane, job.base, job.model_dump_json(), new.owner_id, new.owner_name, new.guild_id, new.channel_id),
             *(new.interaction_id, new.units, new.plan, new.pool, new.turn, new.fair_start, new.fair_due),
-            *(new.contract_version, new.spill_at, new.created_at, new.max_running),
+            *(new.contract_version, new.spill_at, new.created_at, new.max_running, int(new.adult_channel)),
         ),
     )
 
@@ -383,6 +384,30 @@ async def made_at(db: Connection, sha256: str) -> float | None:
 async def note_posted(tx: Connection, job_id: str, channel_id: int, message_id: int) -> None:
     """The result's message."""
     await tx.execute("UPDATE jobs SET posted_channel_id = ?, posted_message_id = ? WHERE job_id = ?", (channel_id, message_id, job_id))
+
+
+async def withhold(tx: Connection, job_id: str, reason: str) -> None:
+    """Nobody may see the result: "adult", "takedown" or "unchecked"."""
+    await tx.execute("UPDATE jobs SET withheld = ? WHERE job_id = ?", (reason, job_id))
+
+
+async def with_content(db: Connection, hashes: Sequence[str]) -> list[JobRecord]:
+    """Jobs whose clip or weights are one of these files, byte for byte."""
+    return await _many(
+        db,
+        """SELECT * FROM jobs WHERE json_extract(result, '$.file.sha256') IN (SELECT value FROM json_each(?))
+        AND result IS NOT NULL""",
+        (json.dumps(list(hashes)),),
+    )
+
+
+async def of_message(db: Connection, message_id: int) -> str | None:
+    """The job that a result's message or a status card belongs to."""
+    rows = await db.execute_fetchall(
+        "SELECT job_id FROM jobs WHERE posted_message_id = :message UNION SELECT job_id FROM cards WHERE message_id = :message",
+        {"message": message_id},
+    )
+    return next((str(row["job_id"]) for row in rows), None)
 
 
 async def forget_post(tx: Connection, job_id: str) -> None:

@@ -210,6 +210,14 @@ async def open_jobs_using(db: Connection, lora_id: str) -> list[str]:
     return [row["job_id"] for row in rows]
 
 
+async def open_trainings_of(db: Connection, lora_id: str) -> list[str]:
+    """Ids of the trainings that have not ended and make the LoRA, or a new version of it."""
+    rows = await db.execute_fetchall(
+        "SELECT job_id FROM jobs WHERE finished_at IS NULL AND kind = 'train_lora' AND json_extract(request, '$.lora_id') = ?", (lora_id,)
+    )
+    return [row["job_id"] for row in rows]
+
+
 def _version(row: Row) -> Version:
     def stored(column: str) -> StoredObject | None:
         return StoredObject.model_validate_json(row[column]) if row[column] is not None else None

@@ -6,6 +6,7 @@ page behind on which an older copy of a row could have survived a split or a mer
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ PERSONAL: Sequence[Personal] = (
     Personal("reports", _MY_JOBS, exported=False),  # what others said of them
     Personal("reports", "reporter_id = :user", pseudonym=("reporter_id",)),
     Personal("reports", "decided_by = :user", pseudonym=("decided_by",), exported=False),
+    Personal("likenesses", "owner_id = :user OR person_id = :user"),
     Personal("dataset_items", "dataset_id IN (SELECT dataset_id FROM datasets WHERE owner_id = :user)"),
     Personal("datasets", "owner_id = :user"),
     Personal("datasets", "person_id = :user", pseudonym=("person_id",), exported=False),
@@ -51,7 +53,6 @@ PERSONAL: Sequence[Personal] = (
     Personal("cast_members", _MY_LORAS, exported=False),
     Personal("casts", "owner_id = :user"),
     Personal("lora_versions", _MY_LORAS),
-    Personal("likenesses", "owner_id = :user OR person_id = :user"),
     Personal("loras", "owner_id = :user"),
     Personal("jobs", "owner_id = :user"),
     Personal("terms", "user_id = :user"),
@@ -59,6 +60,7 @@ PERSONAL: Sequence[Personal] = (
     Personal("blocks", "user_id = :user"),
     Personal("blocks", "blocked_by = :user", pseudonym=("blocked_by",), exported=False),
     Personal("prompt_rules", "created_by = :user", pseudonym=("created_by",), exported=False),
+    Personal("notices", "user_id = :user OR instr(facts, CAST(:user AS TEXT)) > 0"),
     Personal("audit", "actor_id = :user", pseudonym=("actor_id",)),
     Personal("ledger", "user_id = :user", pseudonym=("user_id",)),
     Personal("balances", "user_id = :user"),  # of no use without the entries, which moved to the pseudonym and took theirs along
@@ -88,6 +90,8 @@ async def export(db: Connection, user_id: int) -> dict[str, list[dict[str, Any]]
 
 
 def _value(stored: Any) -> Any:
+    if isinstance(stored, bytes):
+        return base64.b64encode(stored).decode()
     if isinstance(stored, str) and stored[:1] in ("{", "["):
         try:
             return json.loads(stored)

@@ -11,7 +11,7 @@ from bot.services.quotas import exceeded
 from bot.storage.datasets import DatasetRecord, ItemRecord
 from bot.ui import views
 from bot.ui.cards import DRAFT_COLOUR, Card, notice
-from bot.ui.text import findings, lines
+from bot.ui.text import findings, lines, safety
 from bot.ui.text.problems import note as weakness
 from bot.ui.text.problems import problem
 from bot.ui.text.words import both
@@ -30,7 +30,8 @@ def dataset(report: DatasetReport, *, note: str = "", picture: str | None = None
     `picture` is the file name of the attached sheet with the verdicts.
     """
     plan, data = report.plan, report.dataset
-    card = Card(DRAFT_COLOUR).say(lines.dataset_heading(data.name, data.kind), lines.trigger_hint(data.kind, data.trigger), note)
+    card = Card(DRAFT_COLOUR).say(lines.dataset_heading(data.name, data.kind), lines.trigger_hint(data.kind, data.trigger))
+    card.say(safety.person_line(data.person_id, data.owner_id), note)
     card.say(lines.fill_level(plan.items, plan.advised, DATASET_GUIDANCE[data.kind].enough))
     if picture is not None:
         card.show(picture, findings.sheet_alt(data.name, plan.items))

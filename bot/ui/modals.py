@@ -11,8 +11,10 @@ from discord import ui
 
 from bot.services.library import MAX_EXAMPLE_CHARS, MAX_EXAMPLES
 from bot.services.loras import Lora
+from bot.services.moderation import MAX_NOTE_CHARS
 from bot.storage.datasets import ItemRecord
 from bot.storage.loras import Visibility
+from bot.storage.reports import ReportReason
 from bot.ui import format as fmt
 from bot.ui.text import findings, forms
 from engine.contracts.media import MAX_CAPTION_CHARS
@@ -74,6 +76,20 @@ class EditLoraForm(ui.Modal):
         self.add_item(ui.Label(text=forms.EDIT_NAME_LABEL, description=forms.EDIT_NAME_HINT, component=name))
         self.add_item(ui.Label(text=forms.EDIT_VISIBILITY_LABEL, component=visibility))
         self.add_item(ui.Label(text=forms.EDIT_EXAMPLES_LABEL, description=forms.EDIT_EXAMPLES_HINT, component=examples))
+
+
+class ReportForm(ui.Modal):
+    """What is wrong with a result."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(title=forms.REPORT_TITLE, custom_id=f"form:report:{job_id}", timeout=FORM_TIMEOUT_S)
+        options = [discord.SelectOption(label=forms.REPORT_REASONS[reason], value=reason) for reason in ReportReason]
+        reason: ui.Select[Any] = ui.Select(custom_id="reason", options=options, min_values=1, max_values=1)
+        note: ui.TextInput[Any] = ui.TextInput(
+            custom_id="note", style=discord.TextStyle.paragraph, required=False, max_length=MAX_NOTE_CHARS
+        )
+        self.add_item(ui.Label(text=forms.REPORT_REASON_LABEL, component=reason))
+        self.add_item(ui.Label(text=forms.REPORT_NOTE_LABEL, description=forms.REPORT_NOTE_HINT, component=note))
 
 
 def form_values(data: Mapping[str, Any]) -> dict[str, str]:

@@ -36,6 +36,8 @@ def result(view: JobView, shown: Shown) -> Card:
     """The finished clip or LoRA; every one has the delete button the outbox recognises it by."""
     record = view.record
     outcome, job = record.result, record.job
+    if record.withheld is not None:
+        return _withheld(record, shown)
     if isinstance(outcome, VideoRendered) and isinstance(job, GenerateVideo):
         return _clip(record, job, outcome, shown)
     if isinstance(outcome, LoraTrained):
@@ -54,6 +56,13 @@ def failed(view: JobView, shown: Shown | None = None) -> Card:
     return card.buttons(*again, views.delete_button(record.job_id)).sealed()
 
 
+def _withheld(record: JobRecord, shown: Shown) -> Card:
+    """In place of a result that may not be seen here."""
+    card = Card(FAILED_COLOUR).say(lines.withheld_heading(record.owner_id), lines.capital(title(record)), lines.withheld(record.withheld))
+    card.say(shown.note, lines.failed_foot(charge(record), record.job_id))
+    return card.buttons(views.delete_button(record.job_id)).sealed()
+
+
 def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: Shown) -> Card:
     card = Card(DONE_COLOUR).say(lines.clip_heading(record.owner_id))
     _media(card, shown, lines.clip_alt(job.prompt))
@@ -69,7 +78,9 @@ def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: 
     if job.mode is not GenerationMode.UPSCALE:
         remakes.append(views.upscale_button(record.job_id))
     card.buttons(*remakes)
-    return card.buttons(*_download(shown), views.share_button(record.job_id), views.delete_button(record.job_id)).sealed()
+    return card.buttons(
+        *_download(shown), views.share_button(record.job_id), views.report_button(record.job_id), views.delete_button(record.job_id)
+    ).sealed()
 
 
 def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:

@@ -87,10 +87,13 @@ class OwnedButton(ui.DynamicItem[ui.Button[Any]], template=r"(?!)"):
             await host.failed(interaction, error)
 
 
-class JobButton(OwnedButton, template=rf"job:(?P<verb>again|vary|extend|upscale|animate|cancel|delete|share|unshare):(?P<subject>{ULID})"):
+class JobButton(
+    OwnedButton, template=rf"job:(?P<verb>again|vary|extend|upscale|animate|cancel|delete|share|unshare|report):(?P<subject>{ULID})"
+):
     """Acts on a job or on the message that shows it."""
 
     target = "job"
+    opens_form = frozenset({"report"})
 
 
 class DatasetButton(OwnedButton, template=rf"set:(?P<verb>add|start|discard|show|captions|caption):(?P<subject>{ULID}(?:\.[0-9]{{1,3}})?)"):
@@ -130,7 +133,46 @@ class PersonButton(OwnedButton, template=r"me:(?P<verb>forget):(?P<subject>now)"
     updates = frozenset({"forget"})
 
 
-BUTTONS: tuple[type[OwnedButton], ...] = (JobButton, DatasetButton, LoraButton, VersionButton, ShelfButton, PersonButton)
+class TermsButton(OwnedButton, template=r"terms:(?P<verb>agree):(?P<subject>now)"):
+    """Agrees to the terms, for whoever presses it."""
+
+    target = "terms"
+    updates = frozenset({"agree"})
+
+
+class ReportButton(OwnedButton, template=rf"report:(?P<verb>uphold|dismiss):(?P<subject>{ULID})"):
+    """Decides about a report."""
+
+    target = "report"
+    updates = frozenset({"uphold", "dismiss"})
+
+
+class RuleButton(OwnedButton, template=rf"rule:(?P<verb>remove):(?P<subject>{ULID})"):
+    """Takes a prompt rule back."""
+
+    target = "rule"
+    updates = frozenset({"remove"})
+
+
+class LikenessButton(OwnedButton, template=rf"likeness:(?P<verb>grant|refuse|revoke):(?P<subject>{ULID})"):
+    """Answers whether a training may show somebody; the subject is its data set."""
+
+    target = "likeness"
+    updates = frozenset({"revoke"})
+
+
+BUTTONS: tuple[type[OwnedButton], ...] = (
+    JobButton,
+    DatasetButton,
+    LoraButton,
+    VersionButton,
+    ShelfButton,
+    PersonButton,
+    TermsButton,
+    ReportButton,
+    RuleButton,
+    LikenessButton,
+)
 """Registered once, in `setup_hook`."""
 
 
@@ -258,6 +300,49 @@ def use_version_button(lora_id: str, version: int) -> VersionButton:
 def forget_button() -> PersonButton:
     """Forget whoever presses it."""
     return PersonButton("forget", "now", "Forget me", discord.ButtonStyle.danger)
+
+
+def report_button(job_id: str) -> JobButton:
+    """Open the form that says what is wrong with a result."""
+    return JobButton("report", job_id, "Report", emoji="🚩")
+
+
+def agree_button() -> TermsButton:
+    """Agree to the terms."""
+    return TermsButton("agree", "now", "I agree", discord.ButtonStyle.success)
+
+
+def uphold_button(report_id: str) -> ReportButton:
+    """Take the reported result down."""
+    return ReportButton("uphold", report_id, "Take it down", discord.ButtonStyle.danger)
+
+
+def dismiss_button(report_id: str) -> ReportButton:
+    """Leave the reported result where it is."""
+    return ReportButton("dismiss", report_id, "Nothing is wrong")
+
+
+def remove_rule_button(rule_id: str) -> RuleButton:
+    """Take the rule back."""
+    return RuleButton("remove", rule_id, "Remove")
+
+
+def likeness_buttons(dataset_id: str) -> tuple[LikenessButton, LikenessButton]:
+    """Agree to a training with one's likeness, or not."""
+    return (
+        LikenessButton("grant", dataset_id, "I agree", discord.ButtonStyle.success),
+        LikenessButton("refuse", dataset_id, "No", discord.ButtonStyle.danger),
+    )
+
+
+def revoke_button(dataset_id: str) -> LikenessButton:
+    """Take one's agreement back."""
+    return LikenessButton("revoke", dataset_id, "Withdraw", discord.ButtonStyle.danger)
+
+
+def regrant_button(dataset_id: str) -> LikenessButton:
+    """Agree after all."""
+    return LikenessButton("grant", dataset_id, "Allow")
 
 
 def page_button(verb: str, subject: str, label: str, *, disabled: bool) -> ShelfButton:

@@ -283,6 +283,28 @@ class FakeLibrary:
         return Details(next(lora for lora in self.found if lora.name == name), (), mine=True)
 
 
+class FakeScreening:
+    """Nothing is withheld, unless the test says so."""
+
+    def __init__(self) -> None:
+        self.withhold: str | None = None
+
+    async def release(self, record: JobRecord) -> JobRecord:
+        """The row."""
+        return replace(record, withheld=self.withhold)
+
+    async def shows_preview(self, record: JobRecord, preview: StoredObject) -> bool:
+        """Seen unless withheld."""
+        return self.withhold is None
+
+
+class FakeLikenesses:
+    """Nobody real."""
+
+    async def question(self, dataset_id: str) -> None:
+        """Nothing to ask."""
+
+
 class FakeQuotas:
     """A fixed state."""
 
@@ -318,6 +340,12 @@ class FakeFacts:
     blocks: dict[int, Block] = field(default_factory=dict)  # by person
     servers: dict[int | None, ServerSettings] = field(default_factory=dict)
     plans: dict[int, Standing] = field(default_factory=dict)  # by person
+    disagree: set[int] = field(default_factory=set)  # with the terms
+
+    async def require_terms(self, actor: Actor) -> None:
+        """Everybody has agreed, unless the test says otherwise."""
+        if actor.user_id in self.disagree:
+            raise Refusal(RefusalCode.TERMS_NEEDED)
 
     async def block(self, guild_id: int | None, user_id: int) -> Block | None:
         """Blocked everywhere, or not."""
@@ -503,6 +531,8 @@ class Rig:
     origins: FakeOrigins
     loras: FakeLoras
     library: FakeLibrary
+    screening: FakeScreening
+    likenesses: FakeLikenesses
     quotas: FakeQuotas
     posts: FakePosts
     cards: FakeCards
@@ -548,12 +578,15 @@ async def rig(
         configured = BotSettings(**(given | settings))
         jobs, datasets, library = FakeJobs(), FakeDatasets(), FakeLibrary()
         facts = FakeFacts(jobs, datasets, library, configured)
+        screening = FakeScreening()
         fakes = {
             "datasets": datasets,
             "jobs": jobs,
             "clips": FakeClips(jobs),
             "origins": FakeOrigins(),
             "loras": FakeLoras(),
+            "screening": screening,
+            "likenesses": FakeLikenesses(),
             "library": library,
             "quotas": FakeQuotas(),
             "plans": facts,

@@ -10,10 +10,14 @@ from bot.services.datasets import DatasetReport, PlanWarning, TrainingPlan
 from bot.services.jobs import JobView
 from bot.services.library import Details, Filters, Page, Version
 from bot.services.loras import Lora
+from bot.services.moderation import OpenReport
 from bot.services.quotas import QuotaStatus
 from bot.storage.datasets import DatasetRecord, DatasetState
 from bot.storage.jobs import JobRecord
+from bot.storage.likenesses import Consent, Likeness
 from bot.storage.loras import LoraState
+from bot.storage.prompt_rules import PromptRule, RuleKind
+from bot.storage.reports import ReportReason, ReportRecord, ReportState
 from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora, lane_of
@@ -290,3 +294,21 @@ def lora_facts() -> LoraFacts:
         touches_audio=True,
         bases=("tiny",),
     )
+
+
+def open_report(number: int = 1) -> OpenReport:
+    """A report that waits."""
+    report_id = f"01JD{number:022d}"
+    report = ReportRecord(report_id, JOB_ID, GUILD_ID, 7, ReportReason.OTHER, "*" * 500, ReportState.OPEN, NOW)
+    return OpenReport(report, finished(posted_channel_id=CHANNEL_ID, posted_message_id=9))
+
+
+def prompt_rule(number: int = 1) -> PromptRule:
+    """A rule of a server."""
+    return PromptRule(f"01JD{number:022d}", GUILD_ID, RuleKind.PATTERN, "`" * 200, "_" * 200, 7, NOW)
+
+
+def likeness(**changes: Any) -> Likeness:
+    """Somebody a training shows."""
+    blank = Likeness(DATASET_ID, None, "name-of-sixteen1", 2**62, OWNER_ID, Consent.ASKED)
+    return replace(blank, **changes)

@@ -6,17 +6,19 @@ CREATE TABLE terms (
     accepted_at REAL NOT NULL
 ) STRICT;
 
--- Who a LoRA shows. None: nobody real, says its owner.
+-- Whom a training shows. NULL: nobody real, says its owner.
 ALTER TABLE datasets ADD COLUMN person_id INTEGER;
 CREATE TABLE likenesses (
-    lora_id TEXT PRIMARY KEY,  -- no reference: asked before the training that makes the LoRA
+    dataset_id TEXT PRIMARY KEY REFERENCES datasets (dataset_id) ON DELETE CASCADE,
+    lora_id TEXT,  -- NULL until its training is started
     person_id INTEGER NOT NULL,
     owner_id INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('asked', 'granted', 'revoked')),
+    state TEXT NOT NULL CHECK (state IN ('stated', 'asked', 'granted', 'revoked')),
     changed_at REAL NOT NULL
 ) STRICT;
 CREATE INDEX likenesses_of_person ON likenesses (person_id, state);
 CREATE INDEX likenesses_of_owner ON likenesses (owner_id);
+CREATE INDEX likenesses_of_lora ON likenesses (lora_id);
 
 CREATE TABLE prompt_rules (
     rule_id TEXT PRIMARY KEY,
@@ -31,6 +33,9 @@ CREATE TABLE prompt_rules (
 
 ALTER TABLE jobs ADD COLUMN adult_channel INTEGER NOT NULL DEFAULT 0;  -- the job's channel is marked for adults
 ALTER TABLE jobs ADD COLUMN withheld TEXT CHECK (withheld IN ('adult', 'takedown', 'unchecked'));  -- NULL: its result may be seen
+
+CREATE INDEX jobs_posted ON jobs (posted_message_id) WHERE posted_message_id IS NOT NULL;
+CREATE INDEX cards_message ON cards (message_id) WHERE message_id IS NOT NULL;
 
 CREATE TABLE reports (
     report_id TEXT PRIMARY KEY,

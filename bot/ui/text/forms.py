@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bot.services.clip_requests import Change
 from bot.storage.loras import Visibility
+from bot.storage.reports import ReportReason
 from bot.ui import format as fmt
 from engine.contracts.controls import ControlKind
 from engine.contracts.generation import Fit, Quality
@@ -34,6 +35,20 @@ VISIBILITY_HINTS: Mapping[Visibility, str] = {
     Visibility.PRIVATE: "Nobody else learns that it exists",
     Visibility.SERVER: "The server it was made in",
     Visibility.PUBLIC: "Other servers too, and they may download it",
+}
+
+
+REPORT_TITLE = "What is wrong with it?"
+REPORT_REASON_LABEL = "It"
+REPORT_NOTE_LABEL = "Anything that helps to judge"
+REPORT_NOTE_HINT = "Only the people who decide read it."
+REPORT_REASONS: Mapping[ReportReason, str] = {
+    ReportReason.LIKENESS: "shows me, or somebody who did not agree",
+    ReportReason.MINOR: "sexualises somebody who is, or looks, under age",
+    ReportReason.ADULT: "is adult content where it does not belong",
+    ReportReason.HATE: "attacks or humiliates people",
+    ReportReason.RIGHTS: "uses work that is mine",
+    ReportReason.OTHER: "is wrong for another reason",
 }
 
 

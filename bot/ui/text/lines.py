@@ -300,6 +300,18 @@ def lora_facts(kind: LoraKind, trigger: str | None, rank: int, items: int, steps
     return [f"**{kind}**{word} · **rank** {rank}", f"**{fmt.count(items, 'picture')}** · **{steps:,} steps**{final}"]
 
 
+def withheld_heading(owner_id: int) -> str:
+    """Head of what stands in for a result nobody may see; pings the owner."""
+    return f"### Your result is not shown, <@{owner_id}>"
+
+
+def withheld(reason: str | None) -> str:
+    """Why, and what to do."""
+    if reason == "adult":
+        return "It looks like adult content, and this channel is not marked for it; use a marked channel, or change the prompt."
+    return "The same content was taken down after a report, so it is not shown again."
+
+
 def failed_heading(owner_id: int) -> str:
     """Head of a failure; pings the owner."""
     return f"### That did not work, <@{owner_id}>"

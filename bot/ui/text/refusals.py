@@ -163,6 +163,20 @@ def _lora_withheld(facts: Facts) -> str:
     return f"{_code(facts, 'name')} was taken down after a report, so nobody can use it; leave it out."
 
 
+def _because(facts: Facts) -> str:
+    reason = str(facts.get("reason") or "").strip().rstrip(".")
+    return f" ({fmt.safe(reason, 120)})" if reason else ""
+
+
+def _rule_invalid(facts: Facts) -> str:
+    match facts.get("problem"):
+        case "syntax":
+            return "This is no pattern I can use; write a regular expression without look-around and back references, such as `gr[ae]y`."
+        case "matches_everything":
+            return "This would forbid every prompt; write a narrower one."
+    return f"A rule has 1 to {_whole(facts, 'limit')} characters; shorten it."
+
+
 def _prompt_too_long(facts: Facts) -> str:
     field = "negative prompt" if facts.get("field") == "negative" else "prompt"
     return f"The {field} has {_whole(facts, 'length'):,} characters, at most {_whole(facts, 'limit'):,} are read; shorten it."
@@ -382,6 +396,21 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     RefusalCode.JOB_OVER: _job_over,
     RefusalCode.JOB_NOT_REPEATABLE: lambda _: "Only clips can be made again; to train once more, use `/train`.",
     RefusalCode.BEING_FORGOTTEN: lambda _: "You asked me to forget you and I am still at it; try again in a few minutes.",
+    RefusalCode.TERMS_NEEDED: lambda _: "Before your first clip or training, read what you agree to, press **I agree**, and try again.",
+    RefusalCode.PROMPT_FORBIDDEN: lambda f: f"{_code(f, 'match')} is not allowed in prompts here{_because(f)}; leave it out and try again.",
+    RefusalCode.RULE_INVALID: _rule_invalid,
+    RefusalCode.RULE_UNKNOWN: lambda _: "This rule is gone; `/rules list` shows those that hold.",
+    RefusalCode.RULES_FULL: lambda f: f"There are {_whole(f, 'limit')} rules, the most a server can have; remove one with `/rules list`.",
+    RefusalCode.REPORTED_ALREADY: lambda _: "You have reported this already; wait, it is looked at within 48 hours.",
+    RefusalCode.REPORT_UNKNOWN: lambda _: "This report is settled; `/reports open` shows those that wait.",
+    RefusalCode.UPLOAD_ADULT: lambda f: (
+        f"{_code(f, 'filename', 40)} looks like adult content, which is not allowed in this channel; leave it out and try again."
+    ),
+    RefusalCode.CONSENT_NEEDED: lambda _: (
+        "The person you named has to agree before a training with their likeness starts; "
+        "ask them to press **I agree** in the channel, then start again."
+    ),
+    RefusalCode.CONSENT_UNKNOWN: lambda _: "This question is for somebody else, or it is settled; use `/privacy likeness` to see yours.",
     RefusalCode.NOT_SHAREABLE: lambda _: "Only clips that are still there can be shared; make one with `/generate`.",
     RefusalCode.NOT_OWNER: lambda _: "This belongs to somebody else; make your own with `/generate` or `/train`.",
     RefusalCode.NOT_IN_GUILD: lambda _: "This works in a server only; use it in a channel there.",

@@ -84,6 +84,10 @@ SUBJECT_IDS: Mapping[str, str] = {
     "version": f"{values.LORA_ID}.1",
     "shelf": shelf_ids.encode(1, Filters()),
     "me": "now",
+    "terms": "now",
+    "report": values.JOB_ID,
+    "rule": values.JOB_ID,
+    "likeness": values.DATASET_ID,
 }
 """By the first part of a button's id: the one that belongs to maker. A new kind of button needs an example here."""
 

@@ -21,9 +21,22 @@ from bot.services.plans import Plan, PlanTerms, Standing
 from bot.services.quotas import QuotaStatus, UsageDay
 from bot.services.quotas import Scope as QuotaScope
 from bot.services.servers import Limits, QuotaWindow, ServerSettings
+from bot.storage.audit import AuditEntry
+from bot.storage.likenesses import Consent
 from bot.storage.loras import LoraState, Withheld
 from bot.storage.usage import JobCount
-from bot.ui import admin_cards, cards, dataset_cards, job_cards, library_cards, origin_cards, privacy_cards, result_cards
+from bot.ui import (
+    admin_cards,
+    cards,
+    dataset_cards,
+    help_cards,
+    job_cards,
+    library_cards,
+    origin_cards,
+    privacy_cards,
+    result_cards,
+    safety_cards,
+)
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
 from bot.ui.text import admin as admin_words
@@ -150,6 +163,21 @@ CARDS: dict[str, Callable[[], Card]] = {
     "privacy": lambda: privacy_cards.about(BotSettings()),
     "export": lambda: privacy_cards.export("https://e.org/" + "x" * 490, 10**9, values.NOW),
     "forget me?": lambda: privacy_cards.confirm_delete(),
+    "help": lambda: help_cards.overview(None, admin=True),
+    "help with a lora": lambda: help_cards.overview("name-of-sixteen1", admin=False),
+    "terms": safety_cards.terms,
+    "reports": lambda: safety_cards.reports([values.open_report(n) for n in range(5)]),
+    "no reports": lambda: safety_cards.reports([]),
+    "rules": lambda: safety_cards.rules([values.prompt_rule(n) for n in range(40)]),
+    "no rules": lambda: safety_cards.rules([]),
+    "decisions": lambda: safety_cards.audit([AuditEntry(values.NOW, 2**62, None, "rule_added", "*" * 200)] * 15),
+    "no decisions": lambda: safety_cards.audit([]),
+    "may a lora show you?": lambda: safety_cards.question(values.likeness()),
+    "likenesses": lambda: safety_cards.likenesses(
+        [values.likeness(state=each, dataset_id=f"01JD{n:022d}") for n, each in enumerate(Consent)]
+    ),
+    "no likenesses": lambda: safety_cards.likenesses([]),
+    "withheld": lambda: result_cards.result(values.view(values.finished(LONG, withheld="adult")), Shown()),
     "casts": lambda: library_cards.casts([Cast("pilot", True, ((values.lora(), 0.9),)), Cast("others", False, ())]),
     "no casts": lambda: library_cards.casts([]),
     "quota": lambda: quota_card(QuotaStatus(2000, 1500, 100, values.NOW), chart=(14, 1500)),
@@ -252,7 +280,7 @@ async def test_card_is_never_kept_by_the_library(name: str) -> None:
 async def test_refusal_colour_belongs_to_refusals_alone(name: str) -> None:
     """People, and the sandbox, tell a no by its colour."""
     [container] = CARDS[name]().rendered()
-    assert (container["accent_color"] == cards.REFUSAL_COLOUR) == (name == "refusal")
+    assert (container["accent_color"] == cards.REFUSAL_COLOUR) == (name in ("refusal", "terms"))
 
 
 async def test_dataset_card_offers_no_start_below_the_minimum() -> None:
@@ -295,15 +323,15 @@ async def test_clip_card_shows_everything_needed_to_repeat_it() -> None:
     assert "256 × 256" in shown
     assert "**1.1 s** at 8 fps" in shown
     assert "AI-generated" in shown
-    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Extend", "Upscale", "Share", "Delete"]
+    assert labels(CARDS["clip"]()) == ["Again", "Vary", "Extend", "Upscale", "Share", "Report", "Delete"]
 
 
 @pytest.mark.parametrize(
     ("changes", "buttons"),
     [
-        ({"upscale": Upscale()}, ["Again", "Extend", "Share", "Delete"]),
-        ({"extend": Extension(video=values.stored())}, ["Again", "Extend", "Upscale", "Share", "Delete"]),
-        ({"image": values.stored()}, ["Again", "Vary", "Extend", "Upscale", "Share", "Delete"]),
+        ({"upscale": Upscale()}, ["Again", "Extend", "Share", "Report", "Delete"]),
+        ({"extend": Extension(video=values.stored())}, ["Again", "Extend", "Upscale", "Share", "Report", "Delete"]),
+        ({"image": values.stored()}, ["Again", "Vary", "Extend", "Upscale", "Share", "Report", "Delete"]),
     ],
 )
 async def test_clip_card_offers_what_can_be_made_of_the_clip(changes: dict[str, Any], buttons: list[str]) -> None:

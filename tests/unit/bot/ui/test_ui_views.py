@@ -18,6 +18,7 @@ from tests.support import discord_values as values
 VERBS = sorted(BUTTON_HANDLERS)
 SUBJECTS = {
     "me": "now",
+    "terms": "now",
     "version": f"{values.JOB_ID}.12",
     "shelf": shelf_ids.encode(99_999, Filters(Scope.MINE, LoraKind.STYLE, 2**63, "ö" * 40)),
 }
