@@ -231,7 +231,8 @@ class Player:
             return outcome.reply
         public = [m for m in seen if m.only_for is None and m.author.bot]
         if step.on == "last_video":
-            found = next((m for m in public if m.has_video), None)
+            videos = [m for m in public if m.has_video]
+            found = next((m for m in videos if find_button(m, step.press)), videos[0] if videos else None)
         else:
             cards = [m for m in public if m.buttons and not m.has_video]
             found = next((m for m in cards if find_button(m, step.press)), cards[0] if cards else None)
