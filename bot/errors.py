@@ -17,6 +17,8 @@ class RefusalCode(StrEnum):
     ARCHIVE_REFUSED = "archive_refused"  # filename, problem: MediaProblem, detail
     IMAGE_UNUSABLE = "image_unusable"  # filename, problem: MediaProblem, detail: the start picture of `/generate`
     MEDIA_CHECK_FAILED = "media_check_failed"  # the check itself crashed or ran out of time; -
+    NOTHING_TO_REMIX = "nothing_to_remix"  # a message without a picture or clip; -
+    FORM_STALE = "form_stale"  # the bot was restarted since the form was opened; -
     NOT_VERIFIABLE = "not_verifiable"  # filename: neither a picture nor a clip
     # data sets
     DATASET_TOO_SMALL = "dataset_too_small"  # items, minimum, advised, lora_kind

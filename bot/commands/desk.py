@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Desk:
     services: Services
     downloader: Downloader
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    open_forms: OrderedDict[str, Upload] = field(default_factory=OrderedDict)
+    """Files that forms are about. Kept in memory: the address of a file fits into no form, and expires anyway."""
 
     @property
     def entitlements(self) -> EntitlementDesk:

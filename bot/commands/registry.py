@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot.commands import admin, casts, generate, guide, jobs, loras, privacy, quota, safety, settings, storyboard, train, verify
+from bot.commands import admin, casts, generate, guide, jobs, loras, privacy, quota, remix, safety, settings, storyboard, train, verify
 from bot.commands.desk import Desk, Interaction
 
 AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -53,6 +53,7 @@ BUTTON_HANDLERS: Mapping[tuple[str, str], Handler] = {
 }
 
 FORM_HANDLERS: Mapping[str, Handler] = {
+    "remix": remix.submit,
     "files": train.add_files,
     "captions": train.write_captions,
     "edit": loras.edit,
@@ -62,7 +63,7 @@ FORM_HANDLERS: Mapping[str, Handler] = {
 
 def build_commands(desk: Desk) -> list[AnyCommand]:
     """Every slash command, bound to `desk`."""
-    modules = (guide, train, generate, storyboard, loras, casts, jobs, quota, verify, privacy, settings, admin)
+    modules = (guide, train, generate, remix, storyboard, loras, casts, jobs, quota, verify, privacy, settings, admin)
     built = [module.build(desk) for module in modules]
     return [*built, safety.build_report(desk), safety.build_reports(desk), safety.build_rules(desk)]
 

@@ -13,7 +13,7 @@ from bot.sandbox.core import Core
 from bot.sandbox.errors import ClientRefusedError, ScenarioError
 from bot.sandbox.interactions import ACK_DEADLINE_S, Interaction, Interactions, Kind
 from bot.sandbox.messages import Body, Messages, Upload
-from bot.sandbox.payloads import attachment_json, channel_json, member_json, role_json, user_json
+from bot.sandbox.payloads import attachment_json, channel_json, member_json, message_json, role_json, user_json
 from bot.sandbox.permissions import Permission
 from bot.sandbox.world import Attachment, Channel, Message, User, walk_components
 
@@ -120,6 +120,20 @@ class Person:
         if named:
             payload["resolved"] = named
         return await self._settled(self._interactions.start(Kind.COMMAND, self.account, where, name, payload), settle_s)
+
+    async def use(self, message: Message, name: str, *, settle_s: float = SETTLE_S) -> Outcome:
+        """Choose an entry of Apps in the menu of a message.
+
+        Raises:
+            ScenarioError: there is no such entry, or this person cannot see the message.
+        """
+        command = next((c for c in self._core.commands if c["name"] == name and c["type"] == 3), None)
+        if command is None or message.deleted_at is not None or message.only_for not in (None, self.account.id):
+            raise ScenarioError(f"{self.name} has no {name!r} on that message")
+        where = self._core.world.channel(message.channel_id)
+        shown = {"messages": {str(message.id): message_json(message, self._core.world)}}
+        data: Json = {"id": command["id"], "name": name, "type": 3, "target_id": str(message.id), "resolved": shown}
+        return await self._settled(self._interactions.start(Kind.COMMAND, self.account, where, name, data), settle_s)
 
     async def autocomplete(
         self, name: str, option: str, text: str, others: Mapping[str, Value] | None = None, *, channel: str = "general"

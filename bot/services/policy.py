@@ -50,6 +50,7 @@ POLICY: Mapping[str, Rule] = {
     "/train": _TRAINING,
     "/generate": _MAKING,
     "/generate:loras": _WORK,
+    "/Make a clip of this": _MAKING,
     "/storyboard": _MAKING,
     "/storyboard:loras": _WORK,
     "/verify": _OWN,
@@ -131,6 +132,7 @@ POLICY: Mapping[str, Rule] = {
     "version:use": _MINE,
     "form:files": Rule(Who.OWNER, Feature.TRAINING, works=True),
     "form:captions": _MINE,
+    "form:remix": _MAKING,
     "form:edit": _MINE,
 }
 

@@ -92,6 +92,21 @@ class ReportForm(ui.Modal):
         self.add_item(ui.Label(text=forms.REPORT_NOTE_LABEL, description=forms.REPORT_NOTE_HINT, component=note))
 
 
+class RemixForm(ui.Modal):
+    """What becomes of a picture or clip of somebody's message; `moves`: it is a clip, so there is a choice."""
+
+    def __init__(self, subject: str, *, moves: bool) -> None:
+        super().__init__(title=forms.REMIX_MENU, custom_id=f"form:remix:{subject}", timeout=FORM_TIMEOUT_S)
+        prompt: ui.TextInput[Any] = ui.TextInput(custom_id="prompt", style=discord.TextStyle.paragraph, max_length=2000)
+        stack: ui.TextInput[Any] = ui.TextInput(custom_id="loras", required=False, max_length=100, placeholder=forms.REMIX_LORAS_EXAMPLE)
+        self.add_item(ui.Label(text=forms.REMIX_PROMPT_LABEL, component=prompt))
+        self.add_item(ui.Label(text=forms.REMIX_LORAS_LABEL, component=stack))
+        if moves:
+            options = [discord.SelectOption(label=label, value=value, default=not n) for n, (value, label) in enumerate(forms.USES.items())]
+            use: ui.Select[Any] = ui.Select(custom_id="use", options=options, min_values=1, max_values=1)
+            self.add_item(ui.Label(text=forms.REMIX_USE_LABEL, component=use))
+
+
 def form_values(data: Mapping[str, Any]) -> dict[str, str]:
     """What was filled in, by the custom id of each field: text as typed, of a choice the chosen value."""
     fields = (row.get("component", {}) for row in data.get("components", ()))

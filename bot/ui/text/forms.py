@@ -70,3 +70,12 @@ CHANGES: Mapping[Change, str] = {
     Change.EXTEND: "extend: go on from its end",
     Change.UPSCALE: "upscale: twice the size",
 }
+
+REMIX_MENU = "Make a clip of this"
+REMIX_PROMPT_LABEL = "What happens in the clip"
+REMIX_LORAS_LABEL = "LoRAs"
+REMIX_LORAS_EXAMPLE = "hero:0.9, watercolour"
+REMIX_USE_LABEL = "What becomes of it"
+
+GUIDE_USE = "guide"
+USES: Mapping[str, str] = {**{change.value: label for change, label in CHANGES.items()}, GUIDE_USE: "guide: an effect LoRA follows it"}

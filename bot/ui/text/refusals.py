@@ -263,6 +263,8 @@ _REFUSALS: Mapping[RefusalCode, Callable[[Facts], str]] = {
     ),
     RefusalCode.ARCHIVE_REFUSED: _archive_refused,
     RefusalCode.IMAGE_UNUSABLE: _image_unusable,
+    RefusalCode.NOTHING_TO_REMIX: lambda _: "There is no picture or clip in this message; choose one that has one.",
+    RefusalCode.FORM_STALE: lambda _: "This form is too old to be sent; use the message's menu again.",
     RefusalCode.NOT_VERIFIABLE: lambda f: f"{_code(f, 'filename', 40)} is neither a picture nor a clip; attach {FORMATS}.",
     RefusalCode.MEDIA_CHECK_FAILED: lambda _: (
         "These files could not be checked; send them again, a few at a time, and leave out unusual ones."

@@ -15,6 +15,7 @@ from bot.services.clip_requests import Change, GenerationRequest
 from bot.services.jobs import SubmittedJob
 from bot.services.shelf import Choice
 from bot.ui.cards import REFUSAL_COLOUR
+from bot.ui.text import forms
 from engine.contracts.controls import ControlKind
 from engine.contracts.generation import Fit, Quality
 from tests.support import discord_values as values
@@ -343,3 +344,38 @@ async def test_storyboard_takes_a_scene_per_option_and_per_line(studio: Rig) -> 
     [request] = studio.clips.storyboards
     assert request.scenes == ("zoko wakes", "zoko eats", "zoko sleeps")
     assert (request.loras, request.seconds, request.seed, request.quality) == ("zoko", 1.0, 3, Quality.FAST)
+
+
+async def test_menu_makes_a_clip_of_a_posted_picture(studio: Rig, image: Path) -> None:
+    """The form asks for words only; the bytes of somebody's picture become the first frame."""
+    maker = studio.discord.user("maker")
+    said = studio.discord.user("guest").say("look", [image])
+    opened = await maker.use(said, forms.REMIX_MENU)
+    outcome = await maker.submit_modal(opened, {"prompt": "zoko waves", "loras": "zoko"})
+    assert not outcome.refused
+    [request] = studio.clips.requests
+    assert (request.prompt, request.loras, request.actor.user_id) == ("zoko waves", "zoko", maker.account.id)
+    assert studio.clips.files == [{"image": PICTURE}]
+    assert (await maker.submit_modal(opened, {"prompt": "again"})).refused
+
+
+@pytest.mark.parametrize(("use", "role", "change"), [("extend", "clip", Change.EXTEND), ("guide", "guide", None)])
+async def test_menu_uses_a_posted_clip_as_chosen(studio: Rig, use: str, role: str, change: Change | None) -> None:
+    """An earlier result of the bot, in a message made of components, is changed or followed."""
+    post = studio.posts.put(studio.finished())
+    studio.run_outbox()
+    _, (_, message_id) = await studio.posts.outcome(post)
+    maker = studio.discord.user("maker")
+    opened = await maker.use(studio.discord.world.messages[message_id], forms.REMIX_MENU)
+    assert not (await maker.submit_modal(opened, {"prompt": "on and on", "use": use})).refused
+    [request] = studio.clips.requests
+    assert request.change is change
+    assert list(studio.clips.files[0]) == [role]
+
+
+async def test_menu_refuses_a_message_without_a_picture(studio: Rig) -> None:
+    """Words are no start of a clip."""
+    maker = studio.discord.user("maker")
+    outcome = await maker.use(studio.discord.user("guest").say("hello"), forms.REMIX_MENU)
+    assert outcome.refused
+    assert "no picture or clip" in outcome.text

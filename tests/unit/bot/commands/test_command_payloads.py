@@ -25,7 +25,7 @@ def payloads(base: str = "tiny") -> dict[str, dict[str, Any]]:
     client = discord.Client(intents=discord.Intents.none())
     tree = app_commands.CommandTree(client)
     commands = build_commands(Desk(services, cast("Any", None)))
-    return {command.name: command.to_dict(tree) for command in commands}
+    return {command.name: command.to_dict(tree) for command in commands if not isinstance(command, app_commands.ContextMenu)}
 
 
 NAMES = [
