@@ -203,10 +203,16 @@ class Child:
         with contextlib.closing(run):
             self.link.send(pipe.Began(job_id=job.job_id, total_steps=run.total_steps))
             last_saved_at, last_saved_step = time.monotonic(), run.steps_done
+            kept = frozenset(_features(command.run_dir))  # came from an earlier try
+            told = False
             while not run.finished:
                 yield
                 if not job_link.suspending:
                     run.step()
+                if run.prepared and not told:
+                    told, files = True, _features(command.run_dir)
+                    if kept != frozenset(files):
+                        self.link.send(pipe.FeaturesMade(job_id=job.job_id, files=files))
                 step = run.steps_done
                 by_steps = command.checkpoint_every_steps and step - last_saved_step >= command.checkpoint_every_steps
                 by_time = time.monotonic() - last_saved_at >= command.checkpoint_every_s
@@ -337,6 +343,11 @@ class Child:
 
 def _use(use: AdapterUse, path: Path) -> LoadedUse:
     return LoadedUse(path, use.name, use.weight, use.trigger, use.kind, use.second_stage_weight)
+
+
+def _features(run_dir: Path) -> tuple[Path, ...]:
+    """Files of the run's feature cache."""
+    return tuple(sorted((run_dir / "cache").glob("*.safetensors")))
 
 
 def _release_memory() -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,10 +135,14 @@ _INDEX = re.compile(r"index-(\d+)-(\d+)-(\d+)-([0-9a-f]{64})\.json$")
 
 
 class Checkpoints:
-    """Resume states in the store. A new one becomes visible whole (its index is written last), then older ones are deleted."""
+    """Resume states in the store. A new one becomes visible whole (its index is written last), then older ones are deleted.
 
-    def __init__(self, store: ObjectStore) -> None:
+    `key` names the objects of a job: its checkpoints, or the features of its training set, which are kept the same way.
+    """
+
+    def __init__(self, store: ObjectStore, key: Callable[[str, str], str] = objects.checkpoint_key) -> None:
         self._store = store
+        self._key = key
         self._stored: dict[str, dict[str, StoredObject]] = {}  # job -> content -> where it lies already
 
     async def save(self, job_id: str, attempt: int, step: int, files: Sequence[Path]) -> None:
@@ -153,16 +157,16 @@ class Checkpoints:
             sha256 = await asyncio.to_thread(_sha256, path)
             stored = before.get(sha256)  # a checkpoint kept for the choice is part of many states, and is stored once
             if stored is None:
-                key = objects.checkpoint_key(job_id, f"{step:06d}-{attempt}-{path.name}")
+                key = self._key(job_id, f"{step:06d}-{attempt}-{path.name}")
                 stored = await self._store.put_file(key, path, "application/octet-stream")
             now[sha256] = stored
             entries.append(_CheckpointFile(name=path.name, object=stored))
         data = _CheckpointIndex(step=step, files=tuple(entries)).model_dump_json().encode()
         name = f"index-{step:06d}-{attempt}-{len(data)}-{hashlib.sha256(data).hexdigest()}.json"
-        await self._store.put_bytes(objects.checkpoint_key(job_id, name), data, "application/json")
+        await self._store.put_bytes(self._key(job_id, name), data, "application/json")
         self._stored[job_id] = now
-        keep = {objects.checkpoint_key(job_id, name), *(entry.object.key for entry in entries)}
-        for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+        keep = {self._key(job_id, name), *(entry.object.key for entry in entries)}
+        for key in await self._store.list(self._key(job_id, "")):
             if key not in keep:
                 await self._store.delete(key)
 
@@ -195,14 +199,14 @@ class Checkpoints:
         """Delete every state of a job that is over; what can't be deleted now is left to the store's clean-up."""
         self._stored.pop(job_id, None)
         try:
-            for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+            for key in await self._store.list(self._key(job_id, "")):
                 await self._store.delete(key)
         except StoreError as error:
             logger.warning("checkpoints not deleted: %s", error, extra={"job_id": job_id})
 
     async def _indexes(self, job_id: str) -> list[_IndexName]:
         found = []
-        for key in await self._store.list(objects.checkpoint_key(job_id, "")):
+        for key in await self._store.list(self._key(job_id, "")):
             match = _INDEX.search(key)
             if match:
                 found.append(_IndexName(int(match[1]), int(match[2]), key, int(match[3]), match[4]))

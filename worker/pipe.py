@@ -121,6 +121,14 @@ class PreviewMade(Contract):
     image: Path
 
 
+class FeaturesMade(Contract):
+    """Everything the training reads of its set is computed; another try need not compute it again."""
+
+    kind: Literal["features_made"] = "features_made"
+    job_id: JobId
+    files: tuple[Path, ...]
+
+
 class CheckpointMade(Contract):
     """Resume state of a training. The files are the receiver's: the child does not touch them again."""
 
@@ -191,7 +199,19 @@ class WorkSuspended(Contract):
 
 Command = Annotated[StartTraining | StartRender | CancelWork | SuspendWork | Shutdown, Field(discriminator="kind")]
 Ending = Trained | Rendered | WorkFailed | WorkCancelled | WorkSuspended
-JobMessage = AtWork | Began | Advanced | PreviewMade | CheckpointMade | Trained | Rendered | WorkFailed | WorkCancelled | WorkSuspended
+JobMessage = (
+    AtWork
+    | Began
+    | Advanced
+    | PreviewMade
+    | FeaturesMade
+    | CheckpointMade
+    | Trained
+    | Rendered
+    | WorkFailed
+    | WorkCancelled
+    | WorkSuspended
+)
 Message = Annotated[
     Ready
     | StartFailed
@@ -199,6 +219,7 @@ Message = Annotated[
     | Began
     | Advanced
     | PreviewMade
+    | FeaturesMade
     | CheckpointMade
     | Trained
     | Rendered

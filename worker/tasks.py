@@ -107,6 +107,7 @@ class Tasks:
     async def ended(self, lease: Lease) -> None:
         """Clean up after a job whose end is committed."""
         await self.checkpoints.drop(lease.job_id)
+        await self._features.drop(lease.job_id)
 
     async def _try(self, payload: dict[str, Any], this: _Try) -> End | Release:
         settings, lease, reporter = self.settings, this.lease, this.reporter
@@ -156,6 +157,7 @@ class Tasks:
         resumed_at = await self.checkpoints.restore(job.job_id, run_dir / "checkpoint")
         if resumed_at is not None:
             logger.info("training goes on from step %d", resumed_at, extra={"job_id": job.job_id})
+        await self._restore_features(job.job_id, run_dir / "cache")
         command = pipe.StartTraining(
             job=job,
             media=media,
@@ -241,6 +243,8 @@ class Tasks:
                         this.advanced(message.progress)
                     case pipe.PreviewMade():
                         uploads.add(self._upload_preview(message, this))
+                    case pipe.FeaturesMade():
+                        uploads.add(self._upload_features(message, this))
                     case pipe.CheckpointMade():
                         uploads.add(self._upload_checkpoint(message, this))
                     case pipe.Trained() | pipe.Rendered():
@@ -283,6 +287,22 @@ class Tasks:
         image = await self._put_artifact(this, message.image, f"preview-{message.step:06d}.png", "image/png")
         assert image is not None
         this.reporter.preview(message.step, image)
+
+    @property
+    def _features(self) -> Checkpoints:
+        """Features of training sets, kept as checkpoints are."""
+        return Checkpoints(self.store, objects.features_key)
+
+    async def _restore_features(self, job_id: str, into: Path) -> None:
+        """Bring what an earlier try computed of the set; a store that has none, or does not answer, costs time and nothing else."""
+        try:
+            await self._features.restore(job_id, into)
+        except StoreError as error:
+            logger.warning("features are computed again: %s", error, extra={"job_id": job_id})
+
+    async def _upload_features(self, message: pipe.FeaturesMade, this: _Try) -> None:
+        if not this.lease.lost:
+            await self._features.save(this.lease.job_id, this.lease.attempt, 0, message.files)
 
     async def _upload_checkpoint(self, message: pipe.CheckpointMade, this: _Try) -> None:
         if this.lease.lost:

@@ -150,7 +150,7 @@ class Privacy:
 
     async def _delete_files(self, user_id: int, found: Traces) -> None:
         folders = [f"uploads/{user_id}", self._exports_of(user_id)]
-        folders += [f"{kind}/{job_id}" for job_id in found.job_ids for kind in ("jobs", "checkpoints")]
+        folders += [f"{kind}/{job_id}" for job_id in found.job_ids for kind in ("jobs", "checkpoints", "features")]
         folders += [f"loras/{lora_id}" for lora_id in found.lora_ids]
         gate = asyncio.Semaphore(DELETIONS_AT_ONCE)
 

@@ -43,15 +43,20 @@ def artifact_key(job_id: str, attempt: int, filename: str) -> str:
     return f"jobs/{job_id}/{attempt}/{filename}"
 
 
+def features_key(job_id: str, filename: str) -> str:
+    """Latents and text features of a training's set, named by content, base, bucket and code version; shared by all its attempts."""
+    return f"features/{job_id}/{filename}"
+
+
 def checkpoint_key(job_id: str, filename: str) -> str:
     """Resume state of a training; shared by all its attempts."""
     return f"checkpoints/{job_id}/{filename}"
 
 
-PREFIXES = ("uploads", "loras", "jobs", "checkpoints")
+PREFIXES = ("uploads", "loras", "jobs", "checkpoints", "features")
 """The first part of every key above."""
 
-_OF_JOB = re.compile(r"(?:jobs|checkpoints)/([0-9A-Z]{26})/|loras/[^/]+/([0-9A-Z]{26})-")
+_OF_JOB = re.compile(r"(?:jobs|checkpoints|features)/([0-9A-Z]{26})/|loras/[^/]+/([0-9A-Z]{26})-")
 
 
 def job_of(key: str) -> str | None:

@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 from engine.data.buckets import Bucket
+from engine.errors import InvalidMediaError
 from engine.model.loader import ResidentBase, TextFeatures
 
 CODE_VERSION: Final = 2
@@ -37,11 +38,17 @@ class FeatureCache:
 
         `pixels` yields [3, F, H, W] in -1..1 and is called only when the cache has no answer. One item is encoded at a
         time, so that its latents do not depend on its neighbours.
+
+        Raises:
+            InvalidMediaError: what comes out of the encoder is no numbers; nothing is kept.
         """
         place = f"{bucket.width}x{bucket.height}x{bucket.num_frames}@{start}"
 
         def compute() -> dict[str, torch.Tensor]:
-            return {"latents": self._resident.encode_video(pixels().unsqueeze(0))[0].cpu().contiguous()}
+            latents = self._resident.encode_video(pixels().unsqueeze(0))[0].cpu().contiguous()
+            if not bool(torch.isfinite(latents).all()):
+                raise InvalidMediaError("Its pixels come out of the encoder as no numbers: save it again, or leave it out.")
+            return {"latents": latents}
 
         return self._answer("latents", f"{content_sha256}:{place}", compute)["latents"]
 
@@ -55,6 +62,15 @@ class FeatureCache:
 
         found = self._answer("text", caption, compute)
         return TextFeatures(found["video"], found["audio"], found["mask"]).to(self._resident.device)
+
+    def caption(self, content_sha256: str, kind: str, look: Callable[[], str | None]) -> str | None:
+        """What a captioner says of an item; `look` is called only when the cache has no answer."""
+
+        def compute() -> dict[str, torch.Tensor]:
+            return {"utf8": torch.frombuffer(bytearray((look() or "").encode() + b"\0"), dtype=torch.uint8)}
+
+        found = self._answer("caption", f"{content_sha256}:{kind}", compute)["utf8"]
+        return bytes(found.tolist()).rstrip(b"\0").decode() or None
 
     def _answer(self, kind: str, subject: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         text = f"{CODE_VERSION}:{kind}:{self._resident.fingerprint}:{subject}"

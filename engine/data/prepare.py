@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.contracts.geometry import GeometryRule
 from engine.contracts.lora import LoraKind
 from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
+from engine.data.captioner import Captioner, NoCaptioner, frames_to_show
 from engine.data.captions import class_caption, item_caption
 from engine.data.clips import Source, Window, beside, plan, read_window, survey
 from engine.data.dataset import LocalItem, Sample
@@ -41,6 +42,7 @@ class ItemReader:
     batch_size: int = 1
     control: Control | None = None  # of an effect
     extract: Extract | None = None  # makes the guides of items that bring none
+    captioner: Captioner = field(default_factory=NoCaptioner)  # for items without a caption
 
     def read(self, item: LocalItem, source: Source, guide: Source | None, windows: Sequence[Window]) -> list[Sample]:
         """Samples of `item`, one per window.
@@ -48,9 +50,9 @@ class ItemReader:
         Raises:
             InvalidMediaError: the item cannot be decoded, or an effect has no guide for it.
         """
-        caption = item_caption(item.caption, item.filename, self.kind, self.trigger)
-        plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
         digest = file_sha256(item.path)
+        caption = item_caption(item.caption or self._seen(digest, source, windows), item.filename, self.kind, self.trigger)
+        plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
         samples = []
         for window in windows:
             size = window.bucket.width, window.bucket.height
@@ -58,6 +60,15 @@ class ItemReader:
             latents = self.cache.latents(digest, window.bucket, window.start, pixels)
             samples.append(Sample(latents, window.bucket, caption, plain, self._guide(digest, source, guide, window)))
         return samples
+
+    def _seen(self, digest: str, source: Source, windows: Sequence[Window]) -> str | None:
+        """What the captioner says of an item without a caption: of its first window, at the size it is trained at."""
+        if not windows:
+            return None
+        window = windows[0]
+        frames = tuple(window.frames[index] for index in frames_to_show(len(window.frames)))
+        size = window.bucket.width, window.bucket.height
+        return self.cache.caption(digest, self.kind.value, lambda: self.captioner.caption(read_window(source, frames, *size), self.kind))
 
     def _guide(self, digest: str, source: Source, guide: Source | None, window: Window) -> torch.Tensor | None:
         """Latents of the guiding frames of a window: of the supplied guide, else computed from the item itself."""
@@ -88,6 +99,7 @@ class Preparation:
         self._unseen = deque(index for index, item in enumerate(items) if item.media_type.startswith("video/"))
         self._unread = deque(range(len(items)))
         self._windows: list[list[Window]] | None = None
+        self._captions: dict[int, str] = {}  # as learned
         self.total = len(items) + len(self._unseen)
 
     @property
@@ -112,10 +124,12 @@ class Preparation:
             samples = self._reader.read(self._items[index], source, guide, self._windows[index])
         except InvalidMediaError as error:
             raise self._named(index, error) from error
+        if samples:
+            self._captions[index] = samples[0].caption
         return [replace(sample, item=index) for sample in samples]
 
     def facts(self) -> list[dict[str, Any]]:
-        """What is learned from each file, for people: its windows, and the shots that are too short for any."""
+        """What is learned from each file, for people: its windows, the shots too short for any, its caption with the trigger."""
         windows = self._windows or []
         return [
             {
@@ -126,6 +140,7 @@ class Preparation:
                     for w in windows[index]
                 ],
                 "unused_shots": _unused(self._sources[index][0], windows[index]),
+                "caption": self._captions.get(index),
             }
             for index, item in enumerate(self._items)
             if self._windows is not None

@@ -17,6 +17,7 @@ from engine.control.condition import check_downscale
 from engine.control.extract import extractor_for
 from engine.data.buckets import sizes
 from engine.data.cache import FeatureCache
+from engine.data.captioner import captioner_of
 from engine.data.dataset import LocalItem, TextTable, data_sha256
 from engine.data.prepare import Extract, ItemReader
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
@@ -85,6 +86,7 @@ def build_run(
             batch_size=completed.batch_size,
             control=completed.control,
             extract=_extractor(resident, completed.control),
+            captioner=captioner_of(resident),
         ),
         texts=TextTable(cache),
         data_sha256=data,

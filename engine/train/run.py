@@ -82,6 +82,11 @@ class TrainingRun:
         return self._resume_from.step if self._resume_from is not None else 0
 
     @property
+    def prepared(self) -> bool:
+        """True once every item is encoded and training can begin."""
+        return self._state is not None
+
+    @property
     def finished(self) -> bool:
         """True when `step()` has nothing left to do."""
         return self._state is not None and self._is_trained(self._state) and not self._preview_due and self._sitting is None

@@ -71,6 +71,7 @@ class Stage:
         class Run:
             total_steps = stage.steps
             steps_done = 0
+            prepared = True
 
             @property
             def finished(self) -> bool:
@@ -165,6 +166,21 @@ def test_suspended_training_saves_its_state_and_gives_the_base_back(link: Script
     assert [message.steps_done for message in link.of(pipe.WorkSuspended)] == [1]
 
 
+def test_features_of_the_set_are_told_once_when_they_are_complete(link: ScriptedLink, stage: Stage, tmp_path: Path) -> None:
+    """Another try finds them in the store; a run that found all of them there has nothing to tell."""
+    cached = tmp_path / "cache" / "latents-1.safetensors"
+    cached.parent.mkdir()
+
+    def encode(step: int) -> None:
+        cached.write_bytes(b"latents")
+
+    stage.on_step = encode
+    _play(link, _train(run_dir=tmp_path))
+    assert [message.files for message in link.of(pipe.FeaturesMade)] == [(cached,)]
+    _play(link, _train(run_dir=tmp_path))
+    assert len(link.of(pipe.FeaturesMade)) == 1
+
+
 def test_checkpoints_come_every_so_many_steps(link: ScriptedLink, stage: Stage) -> None:
     """Counted from the step the run began at."""
     stage.steps = 5
@@ -213,11 +229,11 @@ def _play(link: ScriptedLink, *commands: Any) -> None:
     Child(SimpleNamespace(base=get_base("tiny")), link, credentials=None).serve()  # type: ignore[arg-type]
 
 
-def _train(checkpoint_every_steps: int = 0) -> pipe.StartTraining:
+def _train(checkpoint_every_steps: int = 0, run_dir: Path = Path("run")) -> pipe.StartTraining:
     return pipe.StartTraining(
         job=train_lora(job_id=TRAINING, items=(DatasetItem(media=stored(), filename="a.png"),)),
         media=(Path("a.png"),),
-        run_dir=Path("run"),
+        run_dir=run_dir,
         resume=False,
         checkpoint_every_s=3600,
         checkpoint_every_steps=checkpoint_every_steps,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.contracts import objects
 from engine.contracts.model import StoredObject
 from engine.errors import ObjectMissingError
 from engine.store import ObjectStore
@@ -119,6 +120,18 @@ async def test_dropped_checkpoints_are_gone(store: ObjectStore, tmp_path: Path) 
     await checkpoints.drop(JOB_ID)
     assert await store.list("checkpoints") == []
     assert await checkpoints.restore(JOB_ID, tmp_path / "run") is None
+
+
+async def test_features_are_kept_beside_checkpoints_and_dropped_alike(store: ObjectStore, tmp_path: Path) -> None:
+    """Another try finds what the first one computed of its set; neither kind of state touches the other."""
+    checkpoints, features = Checkpoints(store), Checkpoints(store, objects.features_key)
+    await checkpoints.save(JOB_ID, 1, 40, _files(tmp_path, "state.safetensors"))
+    await features.save(JOB_ID, 1, 0, _files(tmp_path, "latents-1.safetensors", "text-2.safetensors"))
+    assert await features.restore(JOB_ID, tmp_path / "cache") == 0
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"latents-1.safetensors", "text-2.safetensors"}
+    await features.drop(JOB_ID)
+    assert await store.list("features") == []
+    assert await checkpoints.restore(JOB_ID, tmp_path / "run") == 40
 
 
 async def _put(store: ObjectStore, name: str, text: str) -> StoredObject:

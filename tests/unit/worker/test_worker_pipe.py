@@ -51,6 +51,7 @@ MESSAGES: dict[str, Contract] = {
         **_JOB, progress=Progress(**_JOB, phase=Phase.TRAINING, step=3, total_steps=400, seconds_per_step=0.1, loss=0.5)
     ),
     "preview_made": pipe.PreviewMade(**_JOB, step=100, image=Path("run/preview.png")),
+    "features_made": pipe.FeaturesMade(**_JOB, files=(Path("run/cache/latents-1.safetensors"),)),
     "checkpoint_made": pipe.CheckpointMade(**_JOB, step=100, files=(Path("run/outbox/000100/state.safetensors"),)),
     "trained": pipe.Trained(
         **_JOB,

@@ -61,6 +61,7 @@ def test_shot_too_short_for_any_window_is_told(tiny: ResidentBase, tmp_path: Pat
             "shots": 2,
             "windows": [{"start": 0, "frames": 9, "width": 32, "height": 32}],
             "unused_shots": 1,
+            "caption": "zip zoko walking",
         }
     ]
 
