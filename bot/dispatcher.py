@@ -94,8 +94,9 @@ class Dispatcher:
             if room <= 0:
                 continue
             newest = _newest_with_room(versions, handed)
-            waiting = await table.waiting(self.database.reader, base, lane, pool, room + LOOK_AHEAD, newest)
-            chosen = arrange(waiting, self._loaded.get((base, lane, pool), frozenset()), lane, room)
+            loaded = self._loaded.get((base, lane, pool), frozenset())
+            waiting = await table.waiting(self.database.reader, base, lane, pool, room + (LOOK_AHEAD if loaded else 0), newest)
+            chosen = arrange(waiting, loaded, lane, room)
             if chosen:
                 handed_out += await self._hand_out(chosen)
                 self._loaded[base, lane, pool] = stack_of(chosen[-1].job)
@@ -113,20 +114,20 @@ class Dispatcher:
         now = self.clock()
         async with self.database.transaction() as tx:
             marked = [
-                (record, await table.losses(tx, record.job_id) > 0)
+                record
                 for record in records
                 if await table.may_run(tx, record.job_id) and await table.mark_dispatched(tx, record.job_id, now)
             ]
-        return sum(await asyncio.gather(*(self._enqueue(record, lost_before) for record, lost_before in marked)))
-
-    async def _enqueue(self, record: JobRecord, lost_before: bool) -> bool:
-        if lost_before and not (await self.queue.find([(record.job, record.pool)]))[record.job_id].queued:
-            await self.queue.forget(record.job_id)
+        lost_before = [record for record in marked if record.losses]
+        found = await self.queue.find([(record.job, record.pool) for record in lost_before])
+        for job_id, where in found.items():
+            if not where.queued:
+                await self.queue.forget(job_id)
         # workers count tries in Redis; after a loss they go on from the number SQLite remembers, so that no artifact is overwritten
-        arrived = await self.queue.enqueue(record.job, record.pool, lowest_attempt=record.attempt + 1)
-        if not arrived:
-            logger.warning("arq did not take the job", extra={"job_id": record.job_id})
-        return arrived
+        arrived = await self.queue.enqueue_all([(record.job, record.pool, record.attempt + 1) for record in marked])
+        for job_id in (job_id for job_id, there in arrived.items() if not there):
+            logger.warning("arq did not take the job", extra={"job_id": job_id})
+        return sum(arrived.values())
 
     async def reconcile(self) -> int:
         """Compare open jobs with Redis and heal the differences. How many jobs went back to waiting, or were given up.

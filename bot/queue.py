@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
+from arq.jobs import serialize_job
 from pydantic import ValidationError
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 PING_INTERVAL_S = 1.0
 PING_TIMEOUT_S = 0.7
 """Redis that is silent for longer counts as dead while a person waits for an answer."""
+MAX_READ = 1000
 QUICK_S = 1.5
 """Limit of the calls made while a person waits."""
 
@@ -49,6 +52,22 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 if redis.call('ZREM', KEYS[2], ARGV[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[3], KEYS[4])
 return 1
+"""
+
+
+# KEYS job, result, queue of each; ARGV expiry in ms, then id, score, message of each. It does what arq does with WATCH and MULTI.
+_ENQUEUE = """
+local taken = {}
+for n = 1, #KEYS / 3 do
+  local job, result, queue = KEYS[3 * n - 2], KEYS[3 * n - 1], KEYS[3 * n]
+  taken[n] = 0
+  if redis.call('EXISTS', job, result) == 0 then
+    redis.call('SET', job, ARGV[3 * n + 1], 'PX', ARGV[1])
+    redis.call('ZADD', queue, ARGV[3 * n], ARGV[3 * n - 1])
+    taken[n] = 1
+  end
+end
+return taken
 """
 
 
@@ -82,6 +101,7 @@ class JobQueue:
     """What the latest `workers()` found."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a job was submitted or has ended: something may be handed out."""
+    _read: dict[bytes, WorkerStatus | None] = field(default_factory=dict)
     _alive: bool = False
     _ping: asyncio.Task[None] | None = None
 
@@ -130,22 +150,31 @@ class JobQueue:
         return self.keys.queue(job.base, lane_of(job), pool, version_needed(job))
 
     async def enqueue(self, job: TrainLora | GenerateVideo, pool: str = SHARED, *, lowest_attempt: int = 1) -> bool:
-        """Hand a job to arq and look whether it arrived: arq's own answer is ambiguous when a connection breaks.
+        """Hand one job to arq; see `enqueue_all`."""
+        return (await self.enqueue_all([(job, pool, lowest_attempt)]))[job.job_id]
+
+    async def enqueue_all(self, jobs: Sequence[tuple[TrainLora | GenerateVideo, str, int]]) -> dict[str, bool]:
+        """Hand jobs, given with pool and lowest attempt number, to arq in this order: what its `enqueue_job` writes, in one call.
 
         Returns:
-            True when the job is in its queue now, be it from this call or an earlier one. False when something of the job is left in Redis
+            True for a job that is in its queue now, be it from this call or an earlier one. False when something of it is left in Redis
             that keeps arq from taking it (`forget` removes it).
         """
+        if not jobs:
+            return {}
+        now_ms = round(time.time() * 1000)
+        keys: list[str] = []
+        args: list[str | bytes | int] = [wire.JOB_EXPIRES_S * 1000]
+        for number, (job, pool, lowest_attempt) in enumerate(jobs):
+            keys += [job_key_prefix + job.job_id, result_key_prefix + job.job_id, self.name_of(job, pool)]
+            tried = lowest_attempt if lowest_attempt > 1 else None
+            message = serialize_job(wire.TASK, (encode(job),), {}, tried, now_ms, serializer=wire.dumps)
+            args += [job.job_id, now_ms + number, message]  # arq breaks ties of a score by id
         with _translated():
-            accepted = await self.redis.enqueue_job(
-                wire.TASK,
-                encode(job),
-                _job_id=job.job_id,
-                _queue_name=self.name_of(job, pool),
-                _expires=wire.JOB_EXPIRES_S,
-                _job_try=lowest_attempt if lowest_attempt > 1 else None,
-            )
-        return accepted is not None or (await self.find([(job, pool)]))[job.job_id].queued
+            answers = await cast("Awaitable[list[int]]", self.redis.eval(_ENQUEUE, len(keys), *keys, *cast("list[str]", args)))
+        arrived = {job.job_id: bool(answer) for (job, _, _), answer in zip(jobs, answers, strict=True)}
+        unsure = [(job, pool) for job, pool, _ in jobs if not arrived[job.job_id]]
+        return arrived | {job_id: where.queued for job_id, where in (await self.find(unsure)).items()}
 
     async def forget(self, job_id: str) -> None:
         """Remove what keeps arq from taking a lost job again."""
@@ -233,9 +262,17 @@ class JobQueue:
             dead = [name for name, lives in zip(names, alive, strict=True) if not lives]
             if dead:
                 await cast("Awaitable[int]", self.redis.hdel(self.keys.workers, *cast("list[str]", dead)))
-        statuses = [_worker(raw[name]) for name, lives in zip(names, alive, strict=True) if lives]
+        statuses = [self._announced(raw[name]) for name, lives in zip(names, alive, strict=True) if lives]
         self.seen_workers = [status for status in statuses if status is not None]
         return self.seen_workers
+
+    def _announced(self, data: bytes) -> WorkerStatus | None:
+        """What a worker says, read once as long as it says the same."""
+        if data not in self._read:
+            if len(self._read) > MAX_READ:
+                self._read.clear()
+            self._read[data] = _worker(data)
+        return self._read[data]
 
     async def progress(self, job_ids: Sequence[str]) -> dict[str, Progress]:
         """Latest progress of those jobs that report any."""

@@ -54,6 +54,7 @@ class JobRecord:
     plan: str = "free"  # of the owner, there and then
     pool: str = SHARED  # workers that may run it
     fair_start: float = 0.0  # place in the order of its lane, see `bot.services.scheduling`
+    losses: int = 0  # times Redis lost it
 
 
 @dataclass(frozen=True)
@@ -485,6 +486,7 @@ def _record(row: Row) -> JobRecord:
         plan=row["plan"],
         pool=row["pool"],
         fair_start=row["fair_start"],
+        losses=row["losses"],
     )
 
 

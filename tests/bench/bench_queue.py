@@ -35,7 +35,7 @@ from engine.contracts import wire
 from tests.support.bot_core import Core, actor, open_core
 from tests.support.valkey import Valkey
 
-JOBS = 3000
+JOBS = int(os.environ.get("BENCH_JOBS", "3000"))
 LANES = 8
 AT_ONCE = 20
 USERS = 200
@@ -218,6 +218,12 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"n": len(values), "p50": round(median(values), 1), "p95": round(quantiles(values, n=20)[-1], 1), "max": round(max(values), 1)}
 
 
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    """The same, said at once to whoever watches."""
+    print(json.dumps(figures), file=sys.stderr, flush=True)
+    return figures
+
+
 async def main(depths: Sequence[int]) -> None:
     """Measure, then print."""
     figures: dict[str, Any] = {"cores": os.cpu_count(), "load_at_start": os.getloadavg()[0]}
@@ -234,15 +240,15 @@ async def main(depths: Sequence[int]) -> None:
                 valkey.close()
 
         with server("plain") as url:
-            figures["plain arq"] = await plain_arq(url)
+            figures["plain arq"] = _told(await plain_arq(url))
         with server("ours") as url:
-            figures["end to end"] = await end_to_end(folder / "ours" / "bot", url)
+            figures["end to end"] = _told(await end_to_end(folder / "ours" / "bot", url))
         with server("starts") as url:
-            figures["start ms, idle"] = await starts(folder / "starts" / "bot", url)
+            figures["start ms, idle"] = _told(await starts(folder / "starts" / "bot", url))
         figures["ms per job by depth"] = {}
         for waiting in depths:
             with server(f"depth{waiting}") as url:
-                figures["ms per job by depth"][waiting] = await depth(folder / f"depth{waiting}" / "bot", url, waiting)
+                figures["ms per job by depth"][waiting] = _told(await depth(folder / f"depth{waiting}" / "bot", url, waiting))
     figures["load_at_end"] = os.getloadavg()[0]
     print(json.dumps(figures, indent=2))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import aiosqlite
@@ -105,3 +106,16 @@ async def test_transactions_take_turns_when_cancelled_at_any_await(database: Dat
     assert all(outcome is None or isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
     async with database.transaction() as tx:
         await jobs_table.insert(tx, new_job())
+
+
+async def test_writer_works_in_the_loops_thread_and_reader_in_its_own(database: Database) -> None:
+    """Short statements save the way to another thread; long reads do not stop the loop. aiosqlite's private hook still is one."""
+
+    async def thread_of(connection: aiosqlite.Connection) -> int:
+        await connection.create_function("thread", 0, threading.get_ident)
+        rows = await connection.execute_fetchall("SELECT thread()")
+        return int(next(iter(rows))[0])
+
+    async with database.transaction() as tx:
+        assert await thread_of(tx) == threading.get_ident()
+    assert await thread_of(database.reader) != threading.get_ident()
