@@ -31,6 +31,7 @@ from engine.lora_file import read_header
 from engine.model.bases import Base, get_base
 from engine.sample.credentials import DEFAULT_FOLDER, load_credentials
 from engine.sample.provenance import parameters_of, write_signed
+from engine.sample.schedule import check_geometry
 from engine.sample.video import RenderedClip, contact_sheet, poster
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def _clip(option: Path | None, video: Path | None) -> Path | None:
 
 def _check_files(base: Base, config: SampleConfig, stack: Sequence[tuple[Path, float, float | None]]) -> None:
     """Everything that can be refused before the base is loaded."""
+    check_geometry(base.profile.geometry, config.geometry)
     for path, _, _ in stack:
         read_header(path).require_base(base.profile.lora_base)
     if senseless([weight for _, weight, _ in stack]):

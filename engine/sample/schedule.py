@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from engine.contracts.lora import LoraKind
 from engine.contracts.stack import MAX_TOTAL_WEIGHT, senseless
 from engine.data.captions import with_trigger
 from engine.errors import BaseUnavailableError, InvalidConfigError, StackWeightsError
-from engine.model.adapters import LoadedUse
 from engine.model.bases import Base
+
+if TYPE_CHECKING:  # torch is heavy, and the shell checks sizes before it needs any
+    from engine.model.adapters import LoadedUse
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from engine.contracts.events import Phase
+from engine.contracts.generation import Extension, Quality, Restyle, Scene, Storyboard, Upscale, Variation
 from engine.contracts.jobs import DatasetItem
-from tests.support.contracts import adapter_use, generate_video, stored, train_lora
+from tests.support.contracts import adapter_use, generate_video, geometry, stored, train_lora
+from tests.support.media import write_clip, write_sound
 from tests.support.workers import eventually, new_job_id
 from worker import pipe
 from worker.runner import Runner, RunnerConfig
@@ -94,6 +96,53 @@ async def test_render_that_fails_leaves_the_training_alone(runner: Runner, pictu
         assert ending.code.value == "adapter_invalid"
         endings = [message async for message in training.messages() if isinstance(message, pipe.Ending)]
     assert isinstance(endings[-1], pipe.Trained)
+
+
+async def test_every_mode_ends_in_a_playable_clip_of_its_length(runner: Runner, tmp_path: Path) -> None:
+    """From a job's JSON to a file: frames and size are those of the mode, and the message tells what the file is."""
+    first = (await _render(runner, tmp_path / "first", [])).clip
+    double = geometry(width=64, height=64)
+    scenes = (Scene(prompt="a red ball on a beach"), Scene(prompt="a red ball in a forest"))
+    jobs: list[tuple[dict[str, Any], dict[str, Path], int, tuple[int, int]]] = [
+        ({"extend": Extension(video=stored(), last_frames=5)}, {"clip": first}, 13, (32, 32)),
+        ({"restyle": Restyle(video=stored(), strength=0.5)}, {"clip": first}, 9, (32, 32)),
+        ({"upscale": Upscale(video=stored()), "geometry": double}, {"clip": first}, 9, (64, 64)),
+        ({"storyboard": Storyboard(scenes=scenes, rerolls=1), "quality": Quality.FAST}, {}, 18, (32, 32)),
+        ({"vary": Variation(seed=3), "quality": Quality.FAST, "mute": True}, {}, 9, (32, 32)),
+    ]
+    for number, (changes, files, frames, size) in enumerate(jobs):
+        out_dir = tmp_path / f"out{number}"
+        out_dir.mkdir()
+        job = generate_video(job_id=new_job_id(), prompt="a red ball on a beach", **changes)
+        command = pipe.StartRender(job=job, adapters=(), image=None, out_dir=out_dir, **files)
+        async with runner.work(command) as work:
+            messages = [message async for message in work.messages()]
+        ending = messages[-1]
+        assert isinstance(ending, pipe.Rendered), (job.mode, ending)
+        assert _frames(ending.clip).shape == (frames, 256, 256, 3), job.mode
+        assert (ending.num_frames, (ending.geometry.width, ending.geometry.height)) == (frames, size), job.mode
+        if job.extend is not None:
+            assert ending.join_psnr is not None
+            assert ending.join_psnr >= 30
+        if job.storyboard is not None:
+            assert len(ending.scenes) == 2
+            assert all(scene.identity is not None for scene in ending.scenes)
+
+
+async def test_bad_source_ends_its_render_with_its_own_code(runner: Runner, tmp_path: Path) -> None:
+    """What only the worker can see of a video is told by a code that has a sentence."""
+    for name, path, code in (
+        ("long", write_clip(tmp_path / "long.mp4", num_frames=40), "video_too_long"),
+        ("one", write_clip(tmp_path / "one.mp4", num_frames=1), "video_too_short"),
+        ("sound", write_sound(tmp_path / "sound.mp4"), "video_missing_stream"),
+    ):
+        out_dir = tmp_path / name
+        out_dir.mkdir()
+        job = generate_video(job_id=new_job_id(), restyle=Restyle(video=stored()))
+        async with runner.work(pipe.StartRender(job=job, adapters=(), image=None, clip=path, out_dir=out_dir)) as work:
+            ending = [message async for message in work.messages()][-1]
+        assert isinstance(ending, pipe.WorkFailed)
+        assert (ending.code.value, ending.steps_done) == (code, 0)
 
 
 def _training(pictures: Sequence[Path], run_dir: Path, steps: int = STEPS) -> pipe.StartTraining:
