@@ -23,6 +23,7 @@ from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import EngineError, InvalidConfigError, JobCancelledError
 from engine.generate_command import add_generate_options, generate
+from engine.verify_command import add_verify_options, verify_file
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_evaluate(commands)
     _add_inspect(commands)
+    _add_verify(commands)
     command = _command(commands, "bases", "list the base models")
     command.set_defaults(run=list_all_bases)
     return parser
@@ -144,6 +146,12 @@ def _add_inspect(commands: Any) -> None:
     command = _command(commands, "inspect", "say what a LoRA file is")
     command.set_defaults(run=inspect)
     command.add_argument("file", type=Path)
+
+
+def _add_verify(commands: Any) -> None:
+    command = _command(commands, "verify", "say who signed a picture or clip, whether it changed since, and what made it")
+    command.set_defaults(run=verify_file)
+    add_verify_options(command)
 
 
 def _complain(options: argparse.Namespace | None, code: str, sentence: str) -> None:

@@ -26,6 +26,7 @@ from engine.generate_command import parse_entry
 from engine.model.adapters import save_lora
 from engine.model.bases import get_base
 from tests.support.media import write_clip, write_picture, write_sound, write_zip
+from tests.support.provenance import credentials_folder, parameters, signed_clip
 
 DEADLINE_S = 240.0
 
@@ -340,3 +341,15 @@ def test_generate_makes_a_clip_in_every_mode(tmp_path: Path, capsys: pytest.Capt
             assert said["join_psnr"] >= 30
         if mode == "storyboard":
             assert [scene["seed"] for scene in said["scenes"]] == [7, 8]
+
+
+def test_verify_says_what_made_a_clip_when_it_is_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Finding and parameters in one object; a file that is no clip ends with code 2 and a sentence."""
+    path = signed_clip(tmp_path / "clip.mp4")
+    assert main(["verify", str(path), "--credentials", str(credentials_folder()), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["finding"], found["seed"], found["prompt"]) == ("own", 7, parameters().prompt)
+    text = tmp_path / "a.txt"
+    text.write_text("words")
+    assert main(["verify", str(text), "--credentials", str(credentials_folder())]) == 2
+    assert "neither a picture nor a clip" in capsys.readouterr().err

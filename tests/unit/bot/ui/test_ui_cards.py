@@ -381,6 +381,14 @@ async def test_origin_card_claims_only_what_is_proved(report: Any, posted_at: fl
     assert "<@1>" not in shown
 
 
+async def test_status_card_shows_the_clip_on_its_way() -> None:
+    """A still from the denoising, named for what it is; a training's preview is named otherwise."""
+    shown = str(job_cards.status(values.running(values.generation()), preview="p.png").rendered())
+    assert "attachment://p.png" in shown
+    assert "First, middle and last frame on the way, AI-generated" in shown
+    assert "LoRA in training" in str(job_cards.status(values.running(values.training()), preview="p.png").rendered())
+
+
 async def test_cards_quote_prompts_literally() -> None:
     """A prompt full of markdown and mentions has no effect."""
     for name in ("clip", "status, running", "queued", "failed", "jobs"):
