@@ -10,12 +10,13 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.commands.desk import Desk, Interaction, answer
+from bot.commands.desk import Desk, answer
+from bot.commands.safety import delete_messages
 from bot.services.plans import Plan
-from bot.storage.jobs import JobRecord
 from bot.ui import admin_cards, cards, charts, job_cards, text
 from bot.ui.format import plain
 from bot.ui.text import admin as words
+from bot.ui.text import safety as safety_words
 
 _log = logging.getLogger(__name__)
 
@@ -109,9 +110,9 @@ def _jobs(desk: Desk, group: app_commands.Group) -> None:
     @app_commands.describe(job="Which one; type a name or a part of the prompt", reason="Why, for the log")
     async def takedown(interaction: discord.Interaction, job: str, reason: str = "") -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        record = await desk.services.administration.take_down(desk.actor(interaction), job, reason.strip())
-        await _delete_message(interaction, record)
-        await answer(interaction, cards.notice(words.taken_down(job_cards.title(record))))
+        done = await desk.services.administration.take_down(desk.actor(interaction), job, reason.strip())
+        await delete_messages(interaction, done)
+        await answer(interaction, cards.notice(safety_words.taken_down(done.copies)))
 
     _complete_job(desk, refund, running=False)
     _complete_job(desk, cancel, running=True)
@@ -127,14 +128,3 @@ def _complete_job(desk: Desk, command: app_commands.Command[Any, ..., Any], *, r
             _log.exception("autocomplete failed")
             return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN, value=current[:MAX_CHOICE_CHARS] or " ")]
         return [app_commands.Choice(name=plain(words.job_choice(record), MAX_CHOICE_CHARS), value=record.job_id) for record in found]
-
-
-async def _delete_message(interaction: Interaction, record: JobRecord) -> None:
-    """The result's message, wherever it was posted."""
-    if record.posted_message_id is None or record.posted_channel_id is None:
-        return
-    place = interaction.client.get_partial_messageable(record.posted_channel_id, guild_id=record.guild_id)
-    try:
-        await place.get_partial_message(record.posted_message_id).delete()
-    except (discord.NotFound, discord.Forbidden) as error:
-        _log.info("message not deleted: %s", error, extra={"job_id": record.job_id})

@@ -11,6 +11,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.services.jobs import Jobs, JobView
+from bot.services.moderation import Moderation, TakenDown
 from bot.services.notices import NoticeKind, Notices
 from bot.services.plans import Holding, Plan, Plans, PlanSource
 from bot.services.quotas import WINDOW_S, Quotas, UsageDay, fill_days, window_of
@@ -57,6 +58,7 @@ class Administration:
     quotas: Quotas
     plans: Plans
     notices: Notices
+    moderation: Moderation
 
     async def usage(self, guild_id: int, days: int) -> UsageReport:
         """What a server used in the last `days` days, today included."""
@@ -122,8 +124,8 @@ class Administration:
         await self._log_alone(actor, "cancel", user=record.owner_id, job=record.job_id)
         return view
 
-    async def take_down(self, actor: Actor, job_id: str, reason: str) -> JobRecord:
-        """Delete what a job left; the caller deletes the message.
+    async def take_down(self, actor: Actor, job_id: str, reason: str) -> TakenDown:
+        """Take down what a job made, with every identical copy; the caller deletes the messages.
 
         Raises:
             Refusal: JOB_UNKNOWN, REASON_TOO_LONG, STORE_UNAVAILABLE.
@@ -131,7 +133,7 @@ class Administration:
         if len(reason) > MAX_REASON_CHARS:
             raise Refusal(RefusalCode.REASON_TOO_LONG, length=len(reason), limit=MAX_REASON_CHARS)
         record = await self._job(actor, job_id)
-        done = await self.jobs.delete_result(record.job_id, self._there(actor, record))
+        done = await self.moderation.take_down(record, actor, reason)
         await self._log_alone(actor, "takedown", user=record.owner_id, job=record.job_id, reason=reason)
         return done
 

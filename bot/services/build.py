@@ -63,6 +63,7 @@ def build_services(
     audit = Audit(database, clock, settings.operator_ids)
     rules = PromptRules(database, audit, clock, settings.operator_ids)
     likenesses = Likenesses(database, audit, clock)
+    moderation = Moderation(database, store, takedowns, audit, clock, settings.operator_ids)
     terms = Terms(database, clock, settings.terms_required)
     uploads = Uploads(settings, database, store, screening)
     loras = Loras(database, settings.base)
@@ -98,7 +99,7 @@ def build_services(
         servers=servers,
         notices=notices,
         freezing=freezing,
-        administration=Administration(settings, database, clock, jobs, quotas, plans, notices),
+        administration=Administration(settings, database, clock, jobs, quotas, plans, notices, moderation),
         gate=Gate(settings, StoredFacts(database, servers, plans, terms)),
         posts=Posts(database, jobs, clock),
         cards=Cards(database, jobs),
@@ -115,5 +116,5 @@ def build_services(
         rules=rules,
         terms=terms,
         likenesses=likenesses,
-        moderation=Moderation(database, store, takedowns, audit, clock, settings.operator_ids),
+        moderation=moderation,
     )

@@ -11,8 +11,10 @@ from aiosqlite import Connection
 
 from bot.clock import Clock
 from bot.errors import Refusal, RefusalCode
+from bot.storage import loras as loras_table
 from bot.storage import takedowns as table
 from bot.storage.database import Database
+from bot.storage.loras import LoraState
 from engine.contracts.model import StoredObject
 
 
@@ -45,8 +47,12 @@ class Takedowns:
             raise Refusal(RefusalCode.TAKEN_DOWN)
 
     async def allows(self, obj: StoredObject) -> bool:
-        """True unless this content was taken down."""
-        return not await self.blocked([obj.sha256])
+        """True unless this content was taken down, or is a LoRA that nobody may use."""
+        if await self.blocked([obj.sha256]):
+            return False
+        folder, _, rest = obj.key.partition("/")
+        lora = await loras_table.get(self.database.reader, rest.partition("/")[0]) if folder == "loras" else None
+        return lora is None or (lora.withheld is None and lora.state is not LoraState.GONE)
 
     def _fingerprint(self, sha256: str) -> str:
         return hmac.new(self.secret, b"takedown\0" + sha256.encode(), hashlib.sha256).hexdigest()

@@ -46,7 +46,9 @@ async def get(db: Connection, dataset_id: str) -> Likeness | None:
 
 async def of_person(db: Connection, person_id: int, limit: int) -> list[Likeness]:
     """Data sets and LoRAs that show somebody, newest first."""
-    rows = await db.execute_fetchall(f"{_SELECT} WHERE person_id = ? ORDER BY likenesses.dataset_id DESC LIMIT ?", (person_id, limit))
+    rows = await db.execute_fetchall(
+        f"{_SELECT} WHERE likenesses.person_id = ? ORDER BY likenesses.dataset_id DESC LIMIT ?", (person_id, limit)
+    )
     return [_record(row) for row in rows]
 
 

@@ -165,11 +165,6 @@ def refunded(owner_id: int, units: int) -> str:
     return f"<@{owner_id}> has {fmt.count(units, 'unit')} back."
 
 
-def taken_down(title: str) -> str:
-    """Answer to `/admin takedown`."""
-    return f"Taken down: {title}. Its files are deleted."
-
-
 def granted(whom: str, plan: str, ends_at: float | None) -> str:
     """Answer to `/admin grant`."""
     end = f"it ends {fmt.relative(ends_at)}." if ends_at is not None else "open-ended."

@@ -48,6 +48,7 @@ async def train(core: Core, worker: PlayedWorker, who: Any, name: str) -> None:
     files = core.pictures(4, start=0 if who.user_id == ANN else 100)
     report = await core.services.datasets.open(who, name=name, kind=LoraKind.CHARACTER, trigger=name, files=files)
     await core.services.jobs.submit_training(report.dataset.dataset_id, who, place(), 5000 + core.number())
+    await worker.announce()  # a slow machine outlives one heartbeat
     await core.dispatcher.dispatch()
     job = await worker.claim(Lane.TRAIN)
     base = trained(job)  # type: ignore[arg-type]
@@ -71,6 +72,7 @@ async def end(worker: PlayedWorker, job: Any, result: Any) -> None:
 async def clip(core: Core, worker: PlayedWorker, who: Any, **options: Any) -> Any:
     """A finished clip with a real file."""
     submitted = await core.generate(who, **options)
+    await worker.announce()  # a slow machine outlives one heartbeat
     await core.dispatcher.dispatch()
     job = await worker.claim(Lane.RENDER)
     base = rendered(job)  # type: ignore[arg-type]
@@ -150,6 +152,7 @@ async def fill(core: Core, worker: PlayedWorker) -> None:
     await core.services.datasets.open(ann(), name="draft", kind=LoraKind.STYLE, trigger=None, files=core.pictures(4, start=500))
     await core.services.privacy.export(ann())
     await core.generate(ann(), prompt=SECRET_PROMPT + " runs")
+    await worker.announce()  # a slow machine outlives one heartbeat
     await core.dispatcher.dispatch()
     await worker.claim(Lane.RENDER)
     await core.consume()
