@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
 import discord
@@ -12,10 +14,12 @@ from bot.commands.desk import Desk, Interaction
 from bot.commands.uploads import Upload
 from bot.services.clip_requests import Change, GenerationRequest
 from bot.ui import text
-from bot.ui.text import forms
+from bot.ui.text import forms, lines
 from engine.contracts.controls import ControlKind
 from engine.contracts.generation import Fit, Quality
 from engine.contracts.jobs import GenerateVideo
+
+_log = logging.getLogger(__name__)
 
 QUALITIES = [app_commands.Choice(name=forms.QUALITIES[value], value=value.value) for value in Quality]
 FITS = [app_commands.Choice(name=forms.FITS[value], value=value.value) for value in Fit]
@@ -94,7 +98,31 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         await desk.confirm(interaction, submitted, actor)
 
     complete_stack(desk, generate, "loras")
+
+    @generate.autocomplete("seconds")
+    async def lengths(interaction: discord.Interaction, current: float) -> list[app_commands.Choice[float]]:
+        return await priced_lengths(desk, interaction, current)
+
     return generate
+
+
+async def priced_lengths(desk: Desk, interaction: Interaction, typed: float | str) -> list[app_commands.Choice[float]]:
+    """Lengths with their prices, so that a price is seen before anything is sent; what was typed is never taken away."""
+    given = interaction.namespace
+    quality = getattr(given, "quality", None)
+    try:
+        offered = await desk.services.clips.lengths(
+            desk.actor(interaction), getattr(given, "aspect", None), Quality(quality) if quality in list(Quality) else None
+        )
+    except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
+        _log.exception("autocomplete failed")
+        return []
+    try:
+        wanted = "" if math.isnan(float(typed)) else f"{float(typed):g}"  # nan stands for nothing typed yet
+    except ValueError:
+        wanted = ""
+    fitting = [length for length in offered if f"{length.seconds:g}".startswith(wanted)] or offered
+    return [app_commands.Choice(name=lines.length_choice(length.seconds, length.units), value=length.seconds) for length in fitting]
 
 
 async def again(desk: Desk, interaction: Interaction, job_id: str) -> None:

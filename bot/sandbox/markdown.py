@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 _INLINE = re.compile(
@@ -18,6 +18,7 @@ _INLINE = re.compile(
       | (?<!\w)_(?P<italic1>[^_\n]+)_(?!\w)
       | \*(?P<italic2>[^*\s][^*\n]*)\*
       | <@!?(?P<user>\d+)>
+      | <@&(?P<role>\d+)>
       | <\#(?P<channel>\d+)>
       | </(?P<command>[^:>]+):\d+>
       | <t:(?P<time>-?\d+)(?::(?P<style>[tTdDfFR]))?>
@@ -38,6 +39,7 @@ class Names:
     users: Mapping[int, str]
     channels: Mapping[int, str]
     now: float
+    roles: Mapping[int, str] = field(default_factory=dict)
 
 
 def to_html(text: str, names: Names) -> str:
@@ -107,6 +109,7 @@ def _span(match: re.Match[str], names: Names) -> str:
         "escaped": lambda: html.escape(value),
         "code": lambda: f"<code>{html.escape(value)}</code>",
         "user": lambda: f'<span class="mention">@{html.escape(names.users.get(int(value), "unknown-user"))}</span>',
+        "role": lambda: f'<span class="mention">@{html.escape(names.roles.get(int(value), "deleted-role"))}</span>',
         "channel": lambda: f'<span class="mention">#{html.escape(names.channels.get(int(value), "unknown"))}</span>',
         "command": lambda: f'<span class="mention">/{html.escape(value)}</span>',
         "time": lambda: f'<span class="time">{_moment(int(value), found.get("style", "f"), names.now)}</span>',

@@ -35,8 +35,12 @@ class _View:
         world = discord.world
         self._folder = folder
         self._names = Names(
-            {u.id: u.name for u in world.users.values()}, {c.id: c.name for c in world.channels.values()}, discord.clock.now()
+            {u.id: u.name for u in world.users.values()},
+            {c.id: c.name for c in world.channels.values()},
+            discord.clock.now(),
+            {role.id: role.name for guild in world.guilds.values() for role in guild.roles.values()},
         )
+        self._skus = {str(sku.id): sku.name for sku in world.skus.values()}
         files = [f for m in data["messages"] for part in (m, *m["edits"]) for f in part["attachments"]]
         self._files = {f["url"]: f for f in files}
         self._messages = {m["id"]: m for m in data["messages"]}
@@ -92,6 +96,10 @@ class _View:
     def button(self, part: Json) -> str:
         """CSS class of a button."""
         return _BUTTONS.get(part.get("style", 2), "secondary")
+
+    def sold(self, part: Json) -> str:
+        """What a premium button sells: Discord itself writes name and price on it."""
+        return self._skus.get(str(part.get("sku_id")), "Upgrade")
 
     def size(self, size: int) -> str:
         """A file size for people."""

@@ -143,7 +143,19 @@ class Transcript:
             return given
         while given and given[0].get("type") in (1, 2):
             given = given[0].get("options") or []
-        return {o["name"]: o["value"] for o in given if o["type"] != 11}
+        return {o["name"]: self._named(o) for o in given if o["type"] != 11}
+
+    def _named(self, option: Json) -> Any:
+        """The value of an option as its writer saw it: people, channels and roles by name."""
+        world = self._discord.world
+        match option["type"]:
+            case 6:
+                return f"@{world.users[int(option['value'])].name}"
+            case 7:
+                return f"#{world.channels[int(option['value'])].name}"
+            case 8:
+                return next(f"@{g.roles[int(option['value'])].name}" for g in world.guilds.values() if int(option["value"]) in g.roles)
+        return option["value"]
 
     def _job(self, row: Row) -> Json:
         iso = self._discord.clock.iso

@@ -20,6 +20,7 @@ from bot.services.sources import Role, Sources, nearest_aspect, refuse_conflicts
 from bot.services.uploads import Uploads
 from bot.services.values import Actor, JobPlace
 from bot.storage.jobs import JobRecord
+from engine.contracts.bases import BaseProfile
 from engine.contracts.generation import (
     MAX_SCENES,
     MIN_SCENES,
@@ -27,13 +28,14 @@ from engine.contracts.generation import (
     Extension,
     GenerationMode,
     Guide,
+    Quality,
     Restyle,
     Scene,
     Storyboard,
     Upscale,
     Variation,
 )
-from engine.contracts.geometry import Geometry
+from engine.contracts.geometry import Geometry, GeometryRule
 from engine.contracts.jobs import GenerateVideo
 from engine.contracts.lora import AdapterUse
 from engine.contracts.results import LoraTrained, VideoRendered
@@ -43,9 +45,20 @@ _Wish = tuple[float | None, str | None, float]
 """Seconds and shape as asked for, and the longest clip the person may make."""
 
 NO_LORAS = "none"
+_BARE: dict[str, Any] = dict.fromkeys(("image", "guide", "restyle", "extend", "upscale", "storyboard", "vary"))
+"""A clip without anything it was made from."""
+OFFERED_SECONDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 MIN_SECONDS = 0.5
 MAX_FILM_SECONDS = 60.0
 """Of a clip that is continued: what the engine reads of anybody's file."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length somebody may choose, with its price."""
+
+    seconds: float
+    units: int
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,20 @@ class Clips:
         )
         return await self._queue(job, request.actor, request.place, request.interaction_id)
 
+    async def lengths(self, actor: Actor, aspect: str | None, quality: Quality | None) -> list[Length]:
+        """Lengths worth offering, with their prices as plain clips, up to what the person's plan renders."""
+        profile = self.settings.profile
+        longest = await self._longest_of(actor, None)
+        chosen = quality or (await self.servers.get(actor.guild_id)).default_quality
+        width, height = profile.geometry.aspects.get(aspect or "", next(iter(profile.geometry.aspects.values())))
+        found: dict[int, Length] = {}
+        for seconds in (*(length for length in OFFERED_SECONDS if length < longest), longest):
+            num_frames = profile.geometry.frames_for(seconds)
+            geometry = Geometry(width=width, height=height, num_frames=num_frames, fps=profile.geometry.fps)
+            job = GenerateVideo(job_id=str(ULID()), base=profile.name, prompt="x", geometry=geometry, seed=0, quality=chosen, max_bytes=1)
+            found.setdefault(num_frames, Length(seconds, profile.job_units(job)))
+        return list(found.values())
+
     # ---- from a clip that is there ----------------------------------------------------------------------------------------------------
 
     async def again(self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
@@ -172,19 +199,9 @@ class Clips:
         """
         record, old = await self._own_clip(job_id, actor)
         result = _clip_of(record)
-        rule = self.settings.profile.geometry
-        shrunk = UPSCALE_FACTOR if old.mode is GenerationMode.UPSCALE else 1
-        size = {"width": old.geometry.width // shrunk, "height": old.geometry.height // shrunk}
         prompt = old.storyboard.scenes[-1].prompt if old.storyboard is not None else old.prompt
-        return await self._derive(
-            old,
-            actor,
-            place,
-            interaction_id,
-            prompt=prompt,
-            extend=Extension(video=result.file),
-            geometry=Geometry(**size, num_frames=rule.default_frames, fps=rule.fps),
-        )
+        geometry = _continued(old, self.settings.profile.geometry)
+        return await self._derive(old, actor, place, interaction_id, prompt=prompt, extend=Extension(video=result.file), geometry=geometry)
 
     async def upscale(self, job_id: str, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
         """A finished clip at twice the size.
@@ -200,8 +217,7 @@ class Clips:
         num_frames = result.num_frames or result.geometry.num_frames
         if num_frames > rule.max_frames:
             raise Refusal(RefusalCode.SOURCE_TOO_LONG, seconds=num_frames / rule.fps, limit=rule.max_frames / rule.fps)
-        size = {"width": old.geometry.width * UPSCALE_FACTOR, "height": old.geometry.height * UPSCALE_FACTOR}
-        geometry = Geometry(**size, num_frames=num_frames, fps=rule.fps)
+        geometry = _enlarged(old, num_frames, rule)
         return await self._derive(
             old, actor, place, interaction_id, upscale=Upscale(video=result.file), geometry=geometry, seed=result.seed
         )
@@ -252,12 +268,11 @@ class Clips:
 
     async def _derive(self, old: GenerateVideo, actor: Actor, place: JobPlace, interaction_id: int, **changes: object) -> SubmittedJob:
         """A job of its own that starts from the result of `old`: same words and stack, none of its other sources."""
-        bare = {"image": None, "guide": None, "restyle": None, "extend": None, "upscale": None, "storyboard": None, "vary": None}
         fresh = {"job_id": str(ULID()), "seed": checked_seed(None), "max_bytes": place.max_bytes}
         # an effect without its guide does nothing sensible, and the guide has been followed already
         plain = [use for use in await self._renewed(old.adapters, actor) if not await self._guided(use)]
         await self.jobs.queue.require()
-        return await self._queue(_changed(old, bare | fresh | {"adapters": tuple(plain)} | changes), actor, place, interaction_id)
+        return await self._queue(_changed(old, _BARE | fresh | {"adapters": tuple(plain)} | changes), actor, place, interaction_id)
 
     async def _queue(self, job: GenerateVideo, actor: Actor, place: JobPlace, interaction_id: int) -> SubmittedJob:
         return await self.jobs.submit(job, actor, place, interaction_id, self.settings.profile.job_units(job))
@@ -335,6 +350,37 @@ def _typed(loras: str, default: str) -> str:
     """The stack as typed, or the server's where nothing was; `none` stands for nothing at all."""
     typed = loras.strip()
     return default if not typed else "" if typed.lower() == NO_LORAS else typed
+
+
+def _continued(old: GenerateVideo, rule: GeometryRule) -> Geometry:
+    """What is denoised to go on from a clip: a default length in its own size."""
+    shrunk = UPSCALE_FACTOR if old.mode is GenerationMode.UPSCALE else 1
+    size = {"width": old.geometry.width // shrunk, "height": old.geometry.height // shrunk}
+    return Geometry(**size, num_frames=rule.default_frames, fps=rule.fps)
+
+
+def _enlarged(old: GenerateVideo, num_frames: int, rule: GeometryRule) -> Geometry:
+    """A clip at twice the size."""
+    size = {"width": old.geometry.width * UPSCALE_FACTOR, "height": old.geometry.height * UPSCALE_FACTOR}
+    return Geometry(**size, num_frames=num_frames, fps=rule.fps)
+
+
+@dataclass(frozen=True)
+class RemakePrices:
+    """Units each button under a clip costs; None: it is not offered."""
+
+    again: int
+    extend: int
+    upscale: int | None
+
+
+def remake_prices(profile: BaseProfile, old: GenerateVideo, result: VideoRendered) -> RemakePrices:
+    """The prices of what can be made from a finished clip, before anybody presses."""
+    extended = _changed(old, _BARE | {"extend": Extension(video=result.file), "geometry": _continued(old, profile.geometry)})
+    num_frames = result.num_frames or result.geometry.num_frames
+    enlarged = _changed(old, _BARE | {"upscale": Upscale(video=result.file), "geometry": _enlarged(old, num_frames, profile.geometry)})
+    upscale = None if old.mode is GenerationMode.UPSCALE else profile.job_units(enlarged)
+    return RemakePrices(profile.job_units(old), profile.job_units(extended), upscale)
 
 
 def varies(job: GenerateVideo) -> bool:

@@ -52,6 +52,7 @@ POLICY: Mapping[str, Rule] = {
     "/generate:loras": _WORK,
     "/Make a clip of this": _MAKING,
     "/storyboard": _MAKING,
+    "/generate:seconds": _WORK,
     "/storyboard:loras": _WORK,
     "/verify": _OWN,
     "/loras browse": _WORK,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.services.administration import UsageReport
 from bot.services.freezing import Storage
 from bot.services.notices import Notice
-from bot.services.plans import Standing
+from bot.services.plans import Feature, Standing
 from bot.services.quotas import QuotaStatus
 from bot.services.servers import ServerSettings
 from bot.ui.cards import FAILED_COLOUR, INFO_COLOUR, Card, premium_button
@@ -32,7 +32,11 @@ def quota(
     rule = profile.geometry
     width, height = next(iter(rule.aspects.values()))
     clip = profile.generation_units(Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps))
-    card = Card(INFO_COLOUR).say(words.plan_line(standing.plan, by_server=standing.by_server, ends_at=standing.ends_at))
+    terms = standing.terms
+    card = Card(INFO_COLOUR).say(
+        words.plan_line(standing.plan, by_server=standing.by_server, ends_at=standing.ends_at),
+        words.includes(terms.daily_units, terms.max_seconds, terms.storage_bytes, training=terms.has(Feature.TRAINING)),
+    )
     if standing.ended is not None and standing.ended_at is not None:
         card.say(words.plan_over(standing.ended, standing.ended_at))
     for status in meters:

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 960, 420  # pixels; shown at about half that
 GROUND, GRID, INK, FAINT = "#1e1f22", "#35373c", "#dbdee1", "#949ba4"
 SPENT, HELD, LIMIT = "#1abc9c", "#f1c40f", "#e74c3c"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 90, 30, 64, 64
-_STEPS = (1, 2, 2.5, 5, 10)
+_STEPS = (1, 2, 3, 5, 10)
 
 
 def usage(days: Sequence[UsageDay], limit: int | None = None) -> bytes:
@@ -70,11 +70,11 @@ def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.
 
 
 def _round_up(value: float) -> float:
-    """The next round number that is divided into four without a remainder worth showing."""
+    """The next number that is four round ones."""
     power = 1.0
-    while power * 10 < value:
+    while power * 40 < value:
         power *= 10
-    return next(step * power for step in _STEPS if step * power >= value)
+    return next(4 * step * power for step in _STEPS if 4 * step * power >= value)
 
 
 def _short(units: float) -> str:

@@ -53,6 +53,8 @@ def duration(seconds: float) -> str:
 def megabytes(size: int) -> str:
     """A file size in the unit Discord's own limits use (MiB, called MB there)."""
     mebi = size / 2**20
+    if mebi >= 1000:
+        return f"{mebi / 1024:.0f} GB" if mebi >= 10_240 else f"{mebi / 1024:.1f} GB"
     return f"{mebi:.0f} MB" if mebi >= 10 else f"{mebi:.1f} MB" if mebi >= 0.1 else f"{max(1, round(size / 1024))} kB"
 
 

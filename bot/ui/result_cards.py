@@ -7,7 +7,7 @@ from typing import Any
 
 from discord import ui
 
-from bot.services.clips import varies
+from bot.services.clips import remake_prices, varies
 from bot.services.jobs import JobView
 from bot.storage.jobs import JobRecord
 from bot.ui import text, views
@@ -71,6 +71,10 @@ def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: 
         lines.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, _seconds(outcome), outcome.geometry.fps),
         lines.made_with(_base_title(record.base), "made", outcome.seconds, charge(record)),
     )
+    profile = BASES.get(record.base)
+    if profile is not None:
+        prices = remake_prices(profile, job, outcome)
+        card.say(lines.remake_prices(prices.again, prices.extend, prices.upscale))
     remakes: list[ui.Item[Any]] = [views.again_button(record.job_id)]
     if varies(job):
         remakes.append(views.vary_button(record.job_id))

@@ -20,6 +20,7 @@ from bot.sandbox.server import GuildSpec, LoopbackDiscord
 from bot.services.app import Services
 from bot.services.cards import Card
 from bot.services.clip_requests import GenerationRequest, StoryboardRequest
+from bot.services.clips import Length
 from bot.services.datasets import DatasetReport
 from bot.services.freezing import Storage
 from bot.services.gate import Gate
@@ -39,7 +40,7 @@ from bot.storage.blocks import Block
 from bot.storage.datasets import DatasetState, ItemRecord
 from bot.storage.jobs import JobRecord
 from engine.contracts.assessment import assess
-from engine.contracts.generation import Extension, Upscale, Variation
+from engine.contracts.generation import Extension, Quality, Upscale, Variation
 from engine.contracts.jobs import GenerateVideo
 from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
@@ -184,6 +185,10 @@ class FakeClips:
         self.requests: list[GenerationRequest] = []
         self.storyboards: list[StoryboardRequest] = []
         self.files: list[dict[str, bytes]] = []  # by option, as they lay on disk
+
+    async def lengths(self, actor: Actor, aspect: str | None, quality: Quality | None) -> list[Length]:
+        """Two of them."""
+        return [Length(1.0, 2), Length(2.0, 4 if quality is Quality.FAST else 5)]
 
     async def submit(self, request: GenerationRequest) -> SubmittedJob:
         """Queue a clip."""

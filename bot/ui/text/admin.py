@@ -29,8 +29,15 @@ _SCOPE_TITLES: Mapping[Scope, str] = {
 
 def plan_line(plan: str, *, by_server: bool, ends_at: float | None) -> str:
     """`Premium plan, from this server · ends in 12 days`."""
-    said = f"**{PLAN_TITLES[plan]}** plan" + (", from this server" if by_server else "")
+    said = f"### {PLAN_TITLES[plan]} plan" + (", from this server" if by_server else "")
     return said + (f" · ends {fmt.relative(ends_at)}" if ends_at is not None else "")
+
+
+def includes(daily_units: int, max_seconds: float, storage: int, *, training: bool) -> str:
+    """What a plan grants."""
+    parts = [f"{daily_units:,} units a day", f"clips up to {max_seconds:g} s"]
+    parts.append(f"training, {fmt.megabytes(storage)} of LoRAs" if training else "no training")
+    return f"-# {' · '.join(parts)}"
 
 
 def plan_over(plan: str, ended_at: float) -> str:

@@ -276,6 +276,17 @@ def credit(makers: Sequence[int]) -> str:
     return f"-# LoRAs by {both([f'<@{maker}>' for maker in makers])}" if makers else ""
 
 
+def remake_prices(again: int, extend: int, upscale: int | None) -> str:
+    """What the buttons below cost."""
+    offers = [f"again {fmt.count(again, 'unit')}", f"extend {extend:,}", *([f"upscale {upscale:,}"] if upscale is not None else [])]
+    return f"-# Price: {' · '.join(offers)}"
+
+
+def length_choice(seconds: float, units: int) -> str:
+    """A length in an autocomplete list."""
+    return f"{seconds:g} s · {fmt.count(units, 'unit')}"
+
+
 def lora_heading(name: str, owner_id: int) -> str:
     """Head of a finished training; pings the owner."""
     return f"### {fmt.safe(name)} is trained, <@{owner_id}>"

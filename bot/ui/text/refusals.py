@@ -186,6 +186,8 @@ def _quota_exceeded(facts: Facts) -> str:
     needed, left, limit = (fmt.count(_whole(facts, key), "unit") for key in ("needed", "left", "limit"))
     window = {"day": "today", "week": "this week", "month": "this month"}.get(str(facts.get("window")), "today")
     scope, back = str(facts.get("scope")), _number(facts, "resets_at")
+    if scope == "member" and _whole(facts, "limit") == 0:
+        return f"This costs {needed}, and people here only have units with certain roles; ask somebody who manages the server for one."
     if _whole(facts, "needed") > _whole(facts, "limit"):
         per = f"per {facts.get('window') or 'day'}"
         whose = f"the {limit} this whole server has {per}" if scope == "server" else f"the {limit} a person has {per} here"

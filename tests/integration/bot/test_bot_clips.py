@@ -9,8 +9,10 @@ import pytest
 
 from bot.errors import Refusal, RefusalCode
 from bot.services.clip_requests import Change, StoryboardRequest
+from bot.services.clips import remake_prices
 from bot.services.values import IncomingFile
 from bot.storage.jobs import JobRecord
+from engine.contracts.bases import TINY
 from engine.contracts.controls import Control, ControlKind
 from engine.contracts.generation import Fit, GenerationMode, Quality
 from engine.contracts.jobs import GenerateVideo
@@ -277,3 +279,20 @@ async def test_verify_tells_ours_from_changed_and_unsigned_files(core: Core, pla
     with pytest.raises(Refusal) as error:
         await core.services.origins.examine(core.file("a.txt", b"words"))
     assert error.value.code is RefusalCode.NOT_VERIFIABLE
+
+
+async def test_prices_of_the_buttons_are_what_the_jobs_cost(core: Core, played_worker: PlayedWorker) -> None:
+    """What the card says before a press is what is reserved after it; lengths are priced as they are made."""
+    first = (await core.generate()).view.record
+    await core.dispatcher.dispatch()
+    await played_worker.succeed(await played_worker.claim(Lane.RENDER))
+    await core.consume()
+    record = await core.record(first.job_id)
+    prices = remake_prices(TINY, record.job, record.result)
+    made = [
+        await press(first.job_id, actor(), place(), 9000 + number)
+        for number, press in enumerate((core.services.clips.again, core.services.clips.extend, core.services.clips.upscale))
+    ]
+    assert [one.view.record.units for one in made] == [prices.again, prices.extend, prices.upscale]
+    for length in await core.services.clips.lengths(actor(), None, None):
+        assert (await core.generate(seconds=length.seconds)).view.record.units == length.units

@@ -379,3 +379,15 @@ async def test_menu_refuses_a_message_without_a_picture(studio: Rig) -> None:
     outcome = await maker.use(studio.discord.user("guest").say("hello"), forms.REMIX_MENU)
     assert outcome.refused
     assert "no picture or clip" in outcome.text
+
+
+async def test_lengths_are_offered_with_their_prices(tmp_path: Path) -> None:
+    """The price is seen before anything is sent, for the quality that was chosen; typing narrows the list."""
+    async with rig(tmp_path / "data") as studio:
+        maker = studio.discord.user("maker")
+        assert [choice["name"] for choice in (await maker.autocomplete("generate", "seconds", "")).choices] == [
+            "1 s · 2 units",
+            "2 s · 5 units",
+        ]
+        fast = await maker.autocomplete("generate", "seconds", "2", {"quality": "fast"})
+        assert [(choice["name"], choice["value"]) for choice in fast.choices] == [("2 s · 4 units", 2.0)]

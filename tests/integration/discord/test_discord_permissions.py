@@ -198,7 +198,7 @@ async def _do(studio: Rig, person: Person, channel: str, action: str, file: Path
         name, _, option = action[1:].partition(":")
         command, definitions, nesting = person._definition(name)
         if option:
-            options = [{"type": definitions[option]["type"], "name": option, "value": "z", "focused": True}]
+            options = [{"type": definitions[option]["type"], "name": option, "value": "1", "focused": True}]
             started = interactions.start(Kind.AUTOCOMPLETE, person.account, where, name, person._command_data(command, nesting, options))
         else:
             given = {key: _example(definition, file) for key, definition in definitions.items() if definition.get("required")}
@@ -239,6 +239,8 @@ def _with_button(studio: Rig, custom_id: str, channel: str, person: Person) -> M
 
 def _said_no(outcome: Outcome) -> bool:
     interaction: Interaction = outcome.interaction
+    if interaction.kind is Kind.AUTOCOMPLETE and interaction.data["options"][-1].get("type") == 10:
+        return outcome.choices == []  # a number cannot say why
     if interaction.kind is Kind.AUTOCOMPLETE:
         return [choice["name"].endswith(("…", ".")) for choice in outcome.choices] == [True]
     return any(message.accent == REFUSAL_COLOUR for message in outcome.replies)
