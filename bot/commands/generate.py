@@ -100,13 +100,13 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
     complete_stack(desk, generate, "loras")
 
     @generate.autocomplete("seconds")
-    async def lengths(interaction: discord.Interaction, current: float) -> list[app_commands.Choice[float]]:
+    async def lengths(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[float]]:
         return await priced_lengths(desk, interaction, current)
 
     return generate
 
 
-async def priced_lengths(desk: Desk, interaction: Interaction, typed: float | str) -> list[app_commands.Choice[float]]:
+async def priced_lengths(desk: Desk, interaction: Interaction, typed: str) -> list[app_commands.Choice[float]]:
     """Lengths with their prices, so that a price is seen before anything is sent; what was typed is never taken away."""
     given = interaction.namespace
     quality = getattr(given, "quality", None)

@@ -19,7 +19,7 @@ from bot.config import BotSettings
 from bot.errors import Refusal, RefusalCode
 from bot.sandbox.interactions import Interaction, Kind
 from bot.sandbox.messages import Body
-from bot.sandbox.payloads import attachment_json
+from bot.sandbox.payloads import attachment_json, message_json
 from bot.sandbox.people import REFUSAL_COLOUR, Outcome, Person
 from bot.sandbox.server import GuildSpec
 from bot.sandbox.world import Message
@@ -47,6 +47,7 @@ class Somebody(StrEnum):
     PLAN_ENDED = "plan ended"
     CLOSED_CHANNEL = "closed channel"
     NO_ROLE = "without the role"
+    NOT_AGREED = "has not agreed to the terms"
 
 
 def expected(action: str, rule: Rule, who: Somebody) -> RefusalCode | None:
@@ -69,6 +70,8 @@ def expected(action: str, rule: Rule, who: Somebody) -> RefusalCode | None:
             return RefusalCode.NOT_OWNER
     if rule.feature is not None and who is Somebody.PLAN_ENDED:
         return RefusalCode.PLAN_NEEDED
+    if rule.agreed and who is Somebody.NOT_AGREED:
+        return RefusalCode.TERMS_NEEDED
     return None
 
 
@@ -77,6 +80,7 @@ def target_of(action: str) -> str:
     return FORM_SUBJECTS.get(action, action.partition(":")[0])
 
 
+CANCEL = f"job:cancel:{values.JOB_ID}"
 SUBJECT_IDS: Mapping[str, str] = {
     "job": values.JOB_ID,
     "set": values.DATASET_ID,
@@ -88,6 +92,7 @@ SUBJECT_IDS: Mapping[str, str] = {
     "report": values.JOB_ID,
     "rule": values.JOB_ID,
     "likeness": values.DATASET_ID,
+    "form": values.JOB_ID,  # a form whose subject the gate does not look up
 }
 """By the first part of a button's id: the one that belongs to maker. A new kind of button needs an example here."""
 
@@ -174,6 +179,8 @@ def _somebody(studio: Rig, who: Somebody) -> tuple[Person, str]:
             facts.plans[maker.account.id] = Standing(free, False, None, Plan.PREMIUM, values.NOW)
         case Somebody.CLOSED_CHANNEL:
             facts.servers[discord.guild.id] = ServerSettings(discord.guild.id, channels=frozenset({1}))
+        case Somebody.NOT_AGREED:
+            facts.disagree.add(maker.account.id)
         case Somebody.NO_ROLE:
             facts.servers[discord.guild.id] = ServerSettings(discord.guild.id, roles=frozenset({1}))
     return maker, "general"
@@ -194,7 +201,15 @@ async def _do(studio: Rig, person: Person, channel: str, action: str, file: Path
     """Do it as a client would that hides nothing: no permission is checked before the bot is asked."""
     core, where = studio.discord._core, person._channel(channel)
     interactions = studio.discord._interactions
-    if action.startswith("/"):
+    menu = next((command for command in core.commands if f"/{command['name']}" == action and command["type"] == 3), None)
+    if menu is not None:
+        message = (
+            studio.discord.user("maker").say("look", [file]) if channel == "general" else _with_button(studio, CANCEL, channel, person)
+        )
+        shown = {"messages": {str(message.id): message_json(message, core.world)}}
+        data = {"id": menu["id"], "name": menu["name"], "type": 3, "target_id": str(message.id), "resolved": shown}
+        started = interactions.start(Kind.COMMAND, person.account, where, menu["name"], data)
+    elif action.startswith("/"):
         name, _, option = action[1:].partition(":")
         command, definitions, nesting = person._definition(name)
         if option:
