@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from rich.console import Console
 
-from engine.commands import evaluate, inspect, list_all_bases, train
+from engine.commands import evaluate, inspect, list_all_bases, plan, train
 from engine.config import Schedule
 from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_inspect(commands)
     _add_verify(commands)
+    _add_plan(commands)
     command = _command(commands, "bases", "list the base models")
     command.set_defaults(run=list_all_bases)
     return parser
@@ -119,6 +120,11 @@ def _add_train(commands: Any) -> None:
         ("--weight-decay", float, "of the optimizer"),
     ):
         command.add_argument(name, type=kind, help=f"{text} (default: the preset of the kind)")
+    for name, text in (
+        ("--evaluate-every", "steps from one look at the checkpoint to the next; 0: keep the last step without a look"),
+        ("--held-out", "items kept from training to judge it by"),
+    ):
+        command.add_argument(name, type=int, help=f"{text} (default: by the length of the training and the size of the set)")
     command.add_argument("--schedule", choices=[schedule.value for schedule in Schedule], help="shape of the learning rate")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
@@ -139,6 +145,18 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--base", default="tiny", help="base model (default: tiny)")
     command.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="repeat for a stack")
     command.add_argument("--out", type=Path, required=True, help="folder for the report")
+    command.add_argument("--device", default="auto")
+
+
+def _add_plan(commands: Any) -> None:
+    command = _command(commands, "plan", "how a training would fit into a device's memory, and what it would compute")
+    command.set_defaults(run=plan)
+    command.add_argument("--base", default="ltx-2.3", help="base model (default: ltx-2.3)")
+    command.add_argument("--kind", choices=[kind.value for kind in LoraKind], default=LoraKind.CHARACTER.value)
+    for name in ("--steps", "--rank", "--batch-size", "--width", "--height", "--max-frames"):
+        command.add_argument(name, type=int, help="default: the base's for this kind")
+    command.add_argument("--free-gib", type=float, help="free memory (default: measured on --device)")
+    command.add_argument("--tflops", type=float, help="TFLOP/s the device sustains, for an estimate in minutes")
     command.add_argument("--device", default="auto")
 
 

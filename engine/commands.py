@@ -6,6 +6,7 @@ The cheap checks come first: files are judged, settings completed and LoRA heade
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import time
@@ -27,6 +28,7 @@ from engine.data.report import draw_report, lesson_of, sentence_about
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base, list_bases
+from engine.model.plan import FP8_CAPABILITY, GIB, Device, Precision, plan_training, tflop_per_step, tokens_per_step
 from engine.ports import NullMetrics
 from engine.sample.video import contact_sheet, write_mp4
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 Result = dict[str, Any]
 
 _OVERRIDES: Final = (
+    "evaluate_every",
+    "held_out",
     "max_frames",
     "caption_dropout",
     "first_frame_probability",
@@ -105,6 +109,9 @@ def train(options: argparse.Namespace, console: Console) -> Result:
         "run_folder": str(folder),
         "metrics": str(folder / "metrics.jsonl"),
         "loss_curve": str(trained.loss_curve_png),
+        "chosen_from": [score.step for score in trained.selection.scores] if trained.selection else [],
+        "chart": str(trained.chart_png) if trained.chart_png else None,
+        "kept": {str(step): str(path) for step, path in trained.kept.items()},
         **preview,
     }
 
@@ -125,6 +132,52 @@ def evaluate(options: argparse.Namespace, console: Console) -> Result:
     with progress_bars(console, shown=not options.json) as sink:
         result: Result = report.run(resident, [loaded_use(path, weight) for path, weight in stack], options.out, sink)
     return result
+
+
+def plan(options: argparse.Namespace, console: Console) -> Result:  # noqa: ARG001  # the commands' common signature
+    """How a training would lie in memory, from the profile of the base alone: no weights are needed.
+
+    Raises:
+        EngineError: The base is unknown, or the training fits in no way.
+    """
+    base = get_base(options.base)
+    kind = LoraKind(options.kind)
+    defaults = base.profile.training[kind].model_dump()
+    given = {key: value for key in (*defaults, "max_frames") if (value := getattr(options, key)) is not None}
+    config = base.completed(TrainConfig(name="plan", kind=kind, **{**defaults, **given}))
+    shape, rule = base.profile.transformer, base.profile.geometry
+    device = _device(options.device) if options.free_gib is None else Device("the device", int(options.free_gib * GIB))
+    native = Precision.FP32 if base.dtype == "float32" else Precision.BF16
+    found = plan_training(config, shape, rule, native, device)
+    tflop = tflop_per_step(found, config, shape, rule)
+    return {
+        "base": base.name,
+        "precision": found.precision.value,
+        "blocks_on_the_host": found.offloads_blocks,
+        "size": f"{found.width} x {found.height} x {found.frames}",
+        "tokens": tokens_per_step(found, config, rule),
+        "needed_gib": round(found.needed_bytes / GIB, 2),
+        "free_gib": round(found.free_bytes / GIB, 2),
+        "steps": config.steps,
+        "tflop_per_step": round(tflop, 3),
+        "minutes": round(tflop * config.steps / options.tflops / 60, 1) if options.tflops else None,
+        "notes": list(found.notes),
+    }
+
+
+def _device(name: str) -> Device:
+    """What is free where `--device` points: memory of a GPU, or of this machine."""
+    import torch
+
+    from engine.model.loader import pick_device
+    from engine.model.memory import device_memory
+
+    target = pick_device(name)
+    if target.type != "cuda":
+        return Device("this machine", os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return Device(
+        torch.cuda.get_device_name(target), device_memory(target).free, torch.cuda.get_device_capability(target) >= FP8_CAPABILITY
+    )
 
 
 def inspect(options: argparse.Namespace, console: Console) -> Result:
