@@ -18,13 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-STEPS = 12
+STEPS = 10
 SETTINGS = {
     "steps": STEPS,
-    "evaluate_every": 6,
+    "evaluate_every": 5,
     "held_out": 1,
     "checkpoint_every": 2,
-    "preview_prompt": "zoko on a beach",
     "preservation_share": 0.3,
     "caption_dropout": 0.2,
     "learning_rate": 1e-2,
