@@ -23,6 +23,7 @@ from bot.services.app import Services
 from bot.services.policy import POLICY
 from bot.ui import cards, text
 from bot.ui.modals import FORM_ID
+from bot.ui.translator import Translator
 from bot.ui.views import BUTTONS, Press
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class CallsheetClient(discord.Client):
     async def setup_hook(self) -> None:
         """Before the gateway connects: buttons of earlier lives work again, commands are current."""
         self.add_dynamic_items(*BUTTONS)
+        await self.tree.set_translator(Translator())
         await self._sync_commands()
 
     async def close(self) -> None:
@@ -113,7 +115,12 @@ class CallsheetClient(discord.Client):
 
     async def _sync_commands(self) -> None:
         """Tell Discord our commands, but only when they changed: it allows 200 new ones a day."""
-        payload = [command.to_dict(self.tree) for command in self.tree.get_commands()]
+        translator = self.tree.translator
+        commands = self.tree.get_commands()
+        if translator is None:
+            payload = [command.to_dict(self.tree) for command in commands]
+        else:
+            payload = [await command.get_translated_payload(self.tree, translator) for command in commands]
         known_by = {"application": self.application_id, "endpoint": self._settings.discord_endpoint, "commands": payload}
         digest = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()
         marker = self._settings.data_dir / "commands.sha256"
