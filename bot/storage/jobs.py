@@ -113,7 +113,7 @@ async def neighbourhood(
     where = {"base": base, "lane": lane, "pool": pool, "owner": owner_id, "guild": guild_id, "limit": count_to}
     rows = await db.execute_fetchall(
         """SELECT (SELECT ahead_s FROM lanes WHERE base = :base AND lane = :lane AND pool = :pool) AS ahead_s,
-            max(fair_due) AS due, count(*) AS waiting FROM jobs
+            max(fair_due) AS due, count(*) AS waiting FROM jobs INDEXED BY jobs_of_owner
         WHERE owner_id = :owner AND finished_at IS NULL AND base = :base AND lane = :lane AND pool = :pool AND status = 'queued'""",
         where,
     )

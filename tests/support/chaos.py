@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.sandbox.server import LoopbackDiscord
+from tests.support.media import write_clip
 from tests.support.object_server import BUCKET, environment
 from tests.support.severed import SeverableWay
 from tests.support.valkey import Valkey
@@ -148,12 +149,14 @@ class Fleet:
             "CALLSHEET_LEASE_S": str(LEASE_S),
             "CALLSHEET_CHECKPOINT_EVERY_STEPS": "10",
             "CALLSHEET_MAX_ATTEMPTS": "6",
+            "FAKE_CLIP": str(self.folder / "clip.mp4"),
             "PYTHONPATH": str(ROOT),
         }
         self.workers[name] = await WorkerProcess.start(self.folder, self.valkey, name, module=module, **env)
 
     async def start(self) -> None:
         """Start everything."""
+        await asyncio.to_thread(write_clip, self.folder / "clip.mp4")
         for name in WORKERS:
             await self.start_worker(name)
         await self.start_bot()

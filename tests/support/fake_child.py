@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -124,7 +125,10 @@ class FakeChild:
         clip = command.out_dir / "clip.mp4"
         given = {"image": command.image, "guide": command.guide, "clip": command.clip}
         inputs = [f"{role}={path.read_text()}" for role, path in given.items() if path is not None]
-        clip.write_text("|".join([job.prompt, *(path.read_text() for path in command.adapters), *inputs]))
+        if "FAKE_CLIP" in os.environ:  # for a bot that looks at what it posts
+            shutil.copy(os.environ["FAKE_CLIP"], clip)
+        else:
+            clip.write_text("|".join([job.prompt, *(path.read_text() for path in command.adapters), *inputs]))
         self.link.send(
             pipe.Rendered(
                 job_id=job.job_id,
