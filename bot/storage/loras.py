@@ -108,9 +108,13 @@ async def insert(tx: Connection, record: LoraRecord) -> None:
 async def named(db: Connection, name: str, owner_id: int, guild_id: int | None) -> LoraRecord | None:
     """The LoRA that a name means to one person in one server: their own, else the server's, else the public one."""
     rows = await db.execute_fetchall(
-        """SELECT * FROM loras WHERE name = :name AND state <> 'gone'
-            AND (owner_id = :me OR guild_id = :guild AND visibility <> 'private' OR visibility = 'public')
-        ORDER BY owner_id = :me DESC, guild_id IS :guild DESC LIMIT 1""",
+        # three looks by name, each with its own index: one condition with OR walks through all of a server's
+        """SELECT loras.* FROM (
+            SELECT lora_id, 0 AS place FROM loras WHERE owner_id = :me AND name = :name AND state <> 'gone'
+            UNION ALL SELECT lora_id, 1 FROM loras
+                WHERE guild_id = :guild AND guild_id IS NOT NULL AND name = :name AND state <> 'gone' AND visibility <> 'private'
+            UNION ALL SELECT lora_id, 2 FROM loras WHERE name = :name AND state <> 'gone' AND visibility = 'public'
+        ) AS found CROSS JOIN loras ON loras.lora_id = found.lora_id ORDER BY place LIMIT 1""",
         {"name": name, "me": owner_id, "guild": guild_id},
     )
     return next(map(_record, rows), None)

@@ -12,16 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-import aiosqlite
-
 from bot.queue import open_queue
+from bot.storage.database import Database
 from tests.support.bot_core import PlayedWorker, open_core
 from tests.support.crowd import Operation, Size, background, fill, operations
 from tests.support.valkey import Valkey
@@ -30,30 +30,42 @@ PROMISE_MS = 20.0
 
 
 class Stopwatch:
-    """Adds up the time spent waiting for SQLite: its thread, and the way there and back."""
+    """Adds up what SQLite took: seconds waited for it (its thread, and the way there and back), and processor time of its threads.
+
+    On a machine that does other things at the same time only the processor time says anything.
+    """
 
     def __init__(self) -> None:
-        self.spent = 0.0
+        self.waited = 0.0
+        self.worked = 0.0
         self.calls = 0
 
     @contextmanager
-    def on(self) -> Iterator[None]:
-        """Listen to every connection for the length of the block."""
-        execute = aiosqlite.Connection._execute
+    def on(self, database: Database) -> Iterator[None]:
+        """Listen to both connections for the length of the block."""
+        connections = (database.reader, database._writer)
+        with ExitStack() as stack:
+            for connection in connections:
+                stack.enter_context(mock.patch.object(connection, "_execute", self._timed(connection._execute)))
+            yield
 
-        async def timed(connection: aiosqlite.Connection, *args: Any, **kwargs: Any) -> Any:
+    def _timed(self, execute: Any) -> Any:
+        async def timed(function: Any, *args: Any, **kwargs: Any) -> Any:
+            def worked(*values: Any, **named: Any) -> Any:
+                began = time.thread_time()
+                try:
+                    return function(*values, **named)
+                finally:
+                    self.worked += time.thread_time() - began
+
             began = time.perf_counter()
             try:
-                return await execute(connection, *args, **kwargs)
+                return await execute(worked, *args, **kwargs)
             finally:
-                self.spent += time.perf_counter() - began
+                self.waited += time.perf_counter() - began
                 self.calls += 1
 
-        aiosqlite.Connection._execute = timed  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            aiosqlite.Connection._execute = execute  # type: ignore[method-assign]
+        return timed
 
 
 async def measure(rounds: int, size: Size) -> bool:
@@ -68,32 +80,37 @@ async def measure(rounds: int, size: Size) -> bool:
         await core.queue.workers()
         began = time.perf_counter()
         crowd = await fill(core.database, size)
+        await core.database._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         megabytes = core.settings.database_path.stat().st_size / 2**20
         print(f"{size} in {time.perf_counter() - began:.0f} s, {megabytes:.0f} MB\n")
-        print(f"{'':32}{'p50 ms':>9}{'p99 ms':>9}{'worst':>9}{'calls':>7}")
+        print(f"{'':32}{'waited: p50':>12}{'p99 ms':>9}{'worked: p50':>14}{'p99 ms':>9}{'calls':>7}")
         for name, operation in {**operations(), **background()}.items():
             task = name in background()
-            figures, calls = await _samples(core, crowd, operation, rounds // 10 if task else rounds)
-            p99 = figures[min(len(figures) - 1, int(len(figures) * 0.99))]
-            late = p99 > PROMISE_MS and not task
+            watches = await _samples(core, crowd, operation, rounds // 10 if task else rounds)
+            waited, worked = sorted(watch.waited * 1000 for watch in watches), sorted(watch.worked * 1000 for watch in watches)
+            late = _p99(waited) > PROMISE_MS and not task
             kept = kept and not late
             mark = " (background)" if task else " <- too slow" if late else ""
-            print(f"{name:32}{statistics.median(figures):9.2f}{p99:9.2f}{figures[-1]:9.2f}{calls:7.0f}{mark}")
+            figures = f"{statistics.median(waited):12.2f}{_p99(waited):9.2f}{statistics.median(worked):14.2f}{_p99(worked):9.2f}"
+            print(f"{name:32}{figures}{statistics.mean(watch.calls for watch in watches):7.0f}{mark}", flush=True)
     valkey.close()
     return kept
 
 
-async def _samples(core: Any, crowd: Any, operation: Operation, rounds: int) -> tuple[list[float], float]:
-    """Sorted milliseconds of `rounds` runs after one to warm up, and the mean number of calls."""
-    figures, calls = [], 0
+async def _samples(core: Any, crowd: Any, operation: Operation, rounds: int) -> list[Stopwatch]:
+    """`rounds` runs after one to warm up."""
     await operation(core, crowd)
+    watches = []
     for _ in range(max(3, rounds)):
         watch = Stopwatch()
-        with watch.on():
+        with watch.on(core.database):
             await operation(core, crowd)
-        figures.append(watch.spent * 1000)
-        calls += watch.calls
-    return sorted(figures), calls / len(figures)
+        watches.append(watch)
+    return watches
+
+
+def _p99(figures: list[float]) -> float:
+    return figures[min(len(figures) - 1, int(len(figures) * 0.99))]
 
 
 if __name__ == "__main__":

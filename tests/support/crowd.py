@@ -67,6 +67,10 @@ async def fill(database: Database, size: Size) -> Crowd:
             "INSERT INTO users (user_id, display_name, seen_at) VALUES (?, ?, ?)",
             [(FIRST_MEMBER + number, f"member {FIRST_MEMBER + number}", NOW) for number in range(size.members)],
         )
+        await tx.executemany(
+            "INSERT INTO terms (user_id, version, accepted_at) VALUES (?, 99, ?)",
+            [(FIRST_MEMBER + number, NOW) for number in range(size.members)],
+        )
         await tx.executemany(_INSERT_JOB, _job_rows(crowd))
         await tx.executemany(
             """INSERT INTO ledger (job_id, user_id, guild_id, window_start, kind, held, spent, created_at)

@@ -67,7 +67,7 @@ async def test_job_of_another_server_is_unknown_as_one_that_never_was(core: Core
 async def test_takedown_deletes_what_the_job_left(core: Core, played_worker: PlayedWorker) -> None:
     """The row says so, and `/jobs` of its owner does, too."""
     job_id = await done(core, played_worker)
-    assert (await core.services.administration.take_down(ADMIN, job_id, "not ours")).job_id == job_id
+    assert (await core.services.administration.take_down(ADMIN, job_id, "not ours")).record.job_id == job_id
     assert (await core.record(job_id)).deleted
 
 
@@ -75,6 +75,8 @@ async def test_block_holds_in_its_server_only_unless_the_operator_sets_it(core: 
     """Nobody blocks oneself or the operator; everywhere is the operator's word."""
     core.set(operators="9")
     office, gate = core.services.administration, core.services.gate
+    for guild_id in (GUILD, 11):
+        await core.services.terms.accept(actor(guild_id=guild_id))
     await office.block(ADMIN, 1, "spam", everywhere=False)
     with pytest.raises(Refusal) as here:
         await gate.check("/generate", actor(), (20,))
