@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,11 @@ _UNKNOWN_S = 15.0  # seconds per unit of a large base on a current GPU
 
 ASKED_ALONE = 3
 """Up to as many positions in one lane are asked for one by one, each a count; more need the whole line once."""
+NEAR = 500
+"""Up to as many jobs before one are counted whenever somebody asks."""
+LINE_KEPT_S = 2.0
+LINE_SHARE = 20
+"""A line is looked at again after at least so many times the time that took."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,22 @@ class LanePace:
     workers: int
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A long line as it was a moment ago."""
+
+    until: float  # monotonic time
+    places: list[float]
+    units: list[int]  # of all jobs up to each
+
+
 class Estimates:
     """Positions and ends. What concerns a whole lane is asked once (`pace`) for all jobs in it."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._lines: dict[tuple[str, Lane, str], _Line] = {}
         self._paces: dict[tuple[str, Lane], tuple[float, float]] = {}  # -> monotonic time until which it is kept, seconds per unit
 
     async def seconds_per_unit(self, base: str, lane: Lane) -> float:
@@ -70,8 +87,27 @@ class Estimates:
             if len(records) > ASKED_ALONE:
                 found |= await table.line(self._database.reader, base, lane, pool)
             else:
-                found |= {record.job_id: await table.ahead_of(self._database.reader, record.job_id) for record in records}
+                found |= {record.job_id: await self._ahead_of(record) for record in records}
         return found
+
+    async def _ahead_of(self, record: JobRecord) -> tuple[int, int]:
+        """Exact near the front; far behind, where nobody can tell, from a line looked at a moment ago, so that the price stays flat."""
+        jobs, units = await table.ahead_of(self._database.reader, record.job_id, NEAR)
+        if jobs < NEAR:
+            return jobs, units
+        line = await self._line(record.base, record.lane, record.pool)
+        before = bisect.bisect_left(line.places, record.fair_start)
+        return max(NEAR, before), max(units, line.units[before - 1] if before else 0)
+
+    async def _line(self, base: str, lane: Lane, pool: str) -> _Line:
+        kept = self._lines.get((base, lane, pool))
+        began = time.monotonic()
+        if kept is None or kept.until < began:
+            waiting = await table.places(self._database.reader, base, lane, pool)
+            until = began + max(LINE_KEPT_S, LINE_SHARE * (time.monotonic() - began))
+            kept = _Line(until, [place for place, _ in waiting], list(itertools.accumulate(units for _, units in waiting)))
+            self._lines[base, lane, pool] = kept
+        return kept
 
     def place(
         self, record: JobRecord, pace: LanePace, ahead: tuple[int, int], progress: Progress | None

@@ -241,18 +241,30 @@ async def move_pool(tx: Connection, job_id: str, pool: str, fair_start: float, f
     )
 
 
-async def ahead_of(db: Connection, job_id: str) -> tuple[int, int]:
-    """How many jobs go before a queued or dispatched one in its lane, and the units they cost."""
+async def ahead_of(db: Connection, job_id: str, count_to: int) -> tuple[int, int]:
+    """How many jobs go before a queued or dispatched one in its lane, and the units they cost; counted up to `count_to`."""
     rows = await db.execute_fetchall(
-        """SELECT count(*) AS jobs, coalesce(sum(other.units), 0) AS units
-        FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane AND other.pool = mine.pool
-        WHERE mine.job_id = ? AND (
-            other.status = 'dispatched' AND (mine.status = 'queued' OR (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))
-            OR other.status = 'queued' AND mine.status = 'queued' AND (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))""",
-        (job_id,),
+        """SELECT count(*) AS jobs, coalesce(sum(units), 0) AS units FROM (
+            SELECT other.units AS units
+            FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane AND other.pool = mine.pool
+            WHERE mine.job_id = :job AND other.status = 'dispatched'
+                AND (mine.status = 'queued' OR (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id))
+            UNION ALL
+            SELECT other.units
+            FROM jobs AS mine CROSS JOIN jobs AS other ON other.base = mine.base AND other.lane = mine.lane AND other.pool = mine.pool
+            WHERE mine.job_id = :job AND mine.status = 'queued' AND other.status = 'queued'
+                AND (other.fair_start, other.job_id) < (mine.fair_start, mine.job_id)
+            LIMIT :count_to)""",
+        {"job": job_id, "count_to": count_to},
     )
     row = next(iter(rows))
     return row["jobs"], row["units"]
+
+
+async def places(db: Connection, base: str, lane: Lane, pool: str) -> list[tuple[float, int]]:
+    """Place in the order, and units, of every waiting job of a lane."""
+    sql = "SELECT fair_start, units FROM jobs WHERE base = ? AND lane = ? AND pool = ? AND status = 'queued' ORDER BY fair_start"
+    return [(row["fair_start"], row["units"]) for row in await db.execute_fetchall(sql, (base, lane, pool))]
 
 
 async def line(db: Connection, base: str, lane: Lane, pool: str) -> dict[str, tuple[int, int]]:

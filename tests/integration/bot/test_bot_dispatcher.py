@@ -10,6 +10,7 @@ import pytest
 
 from bot.dispatcher import GRACE_S, MAX_LOSSES
 from bot.errors import Refusal, RefusalCode
+from bot.services import estimates
 from engine.contracts.failures import FailureCode
 from engine.contracts.status import JobStatus, Lane
 from tests.support.bot_core import Core, PlayedWorker, actor, open_core
@@ -233,3 +234,12 @@ async def test_everything_goes_on_when_the_bot_is_restarted_between_any_two_step
             await core.consume()
             assert (await core.record(job_id)).status is JobStatus.SUCCEEDED
             assert len(await core.services.posts.due()) == 1
+
+
+async def test_position_far_behind_is_told_from_a_recent_look_when_the_line_is_long(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near the front it is counted; far behind it is that of a line looked at a moment ago, never better than what was counted."""
+    ids = [(await core.generate(actor(user))).view.record.job_id for user in range(1, 13)]
+    exact = [(await core.services.jobs.get(job_id)).position for job_id in ids]
+    assert sorted(exact) == list(range(1, 13))
+    monkeypatch.setattr(estimates, "NEAR", 5)
+    assert [(await core.services.jobs.get(job_id)).position for job_id in ids] == exact
