@@ -10,7 +10,10 @@ from bot.ui.text import privacy as words
 
 def about(settings: BotSettings) -> Card:
     """What is kept, how long, who sees it."""
-    return Card(INFO_COLOUR).say(*words.about(settings.upload_retention_s, settings.draft_expires_s)).sealed()
+    card = Card(INFO_COLOUR)
+    for block in words.about(settings.upload_retention_s, settings.draft_expires_s):
+        card.say(block)  # a block each: a phone shows them apart
+    return card.sealed()
 
 
 def export(link: str, size: int, expires_at: float) -> Card:

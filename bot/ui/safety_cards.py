@@ -17,7 +17,10 @@ LISTED_RULES = 10
 
 def terms() -> Card:
     """What people agree to, and the button; it stands where their command was refused."""
-    return Card(REFUSAL_COLOUR).say(*words.TERMS).buttons(views.agree_button()).sealed()
+    card = Card(REFUSAL_COLOUR)
+    for block in words.TERMS:
+        card.say(block)
+    return card.buttons(views.agree_button()).sealed()
 
 
 def reports(found: Sequence[OpenReport]) -> Card:

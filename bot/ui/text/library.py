@@ -35,7 +35,7 @@ _SCENES = {
 def browse_heading(total: int, number: int, pages: int) -> str:
     """Head of a page."""
     where = f" · page {number} of {pages}" if pages > 1 else ""
-    return f"### LoRAs you can use here\n-# {fmt.count(total, 'LoRA')}{where}"
+    return "### LoRAs you can use here" + (f"\n-# {fmt.count(total, 'LoRA')}{where}" if total else "")
 
 
 def filter_line(kind: LoraKind | None, search: str, owner_id: int | None, scope: str) -> str:
