@@ -143,7 +143,8 @@ def plan(options: argparse.Namespace, console: Console) -> Result:  # noqa: ARG0
     base = get_base(options.base)
     kind = LoraKind(options.kind)
     defaults = base.profile.training[kind].model_dump()
-    given = {key: value for key in (*defaults, "max_frames") if (value := getattr(options, key)) is not None}
+    asked = vars(options)  # the learning rate costs no memory, so it is no option here
+    given = {key: asked[key] for key in (*defaults, "max_frames") if asked.get(key) is not None}
     config = base.completed(TrainConfig(name="plan", kind=kind, **{**defaults, **given}))
     shape, rule = base.profile.transformer, base.profile.geometry
     device = _device(options.device) if options.free_gib is None else Device("the device", int(options.free_gib * GIB))
