@@ -79,7 +79,7 @@ def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: 
     if varies(job):
         remakes.append(views.vary_button(record.job_id))
     remakes.append(views.extend_button(record.job_id))
-    if job.mode is not GenerationMode.UPSCALE:
+    if job.mode is not GenerationMode.UPSCALE and _renderable(record.base, outcome):
         remakes.append(views.upscale_button(record.job_id))
     card.buttons(*remakes)
     return card.buttons(
@@ -115,6 +115,12 @@ def _media(card: Card, shown: Shown, alt: str) -> None:
 
 def _download(shown: Shown) -> list[ui.Item[Any]]:
     return [views.link_button(shown.link)] if shown.link is not None else []
+
+
+def _renderable(base: str, outcome: VideoRendered) -> bool:
+    """True when all of the film fits into one denoising, as upscaling needs."""
+    frames = outcome.num_frames or outcome.geometry.num_frames
+    return base not in BASES or frames <= BASES[base].geometry.max_frames
 
 
 def _seconds(outcome: VideoRendered) -> float:

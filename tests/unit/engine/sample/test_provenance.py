@@ -157,9 +157,11 @@ def test_sign_marks_a_picture_too(tmp_path: Path) -> None:
     """Posters are posted alone when a clip is too large."""
     path = tmp_path / "poster.png"
     contact_sheet(noisy_clip().frames, path)
+    plain = path.stat().st_size
     sign(path, parameters(), load_credentials(credentials_folder()), media_type="image/png")
     report = verify(path, own())
     assert (report.finding, report.ai_generated, report.parameters) == (Finding.OWN, True, parameters())
+    assert path.stat().st_size - plain < 8_000
 
 
 def test_parameters_name_no_person() -> None:
