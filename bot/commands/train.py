@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import logging
 from typing import Any
 
@@ -96,14 +98,15 @@ async def show(desk: Desk, interaction: Interaction, report: DatasetReport) -> N
         await answer(interaction, dataset_cards.dataset(report))
         return
     settings = desk.services.settings
-    async with scratch_folder(settings.scratch_dir) as folder:
-        try:
-            picture = await media.draw_sheet(sheet, thumbs, folder, timeout_s=settings.media_check_timeout_s)
-        except media.MediaError as error:
-            _log.warning("no picture of the data set: %s", error)
-            await answer(interaction, dataset_cards.dataset(report))
-        else:
-            await answer(interaction, dataset_cards.dataset(report, picture=SHEET_NAME), [discord.File(picture, SHEET_NAME)])
+    try:
+        async with scratch_folder(settings.scratch_dir) as folder:
+            drawn = await media.draw_sheet(sheet, thumbs, folder, timeout_s=settings.media_check_timeout_s)
+            picture = await asyncio.to_thread(drawn.read_bytes)
+    except media.MediaError as error:
+        _log.warning("no picture of the data set: %s", error)
+        await answer(interaction, dataset_cards.dataset(report))
+        return
+    await answer(interaction, dataset_cards.dataset(report, picture=SHEET_NAME), [discord.File(io.BytesIO(picture), SHEET_NAME)])
 
 
 async def back(desk: Desk, interaction: Interaction, dataset_id: str) -> None:

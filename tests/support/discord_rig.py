@@ -64,7 +64,15 @@ class FakeDatasets:
         self.refuse: Exception | None = None
 
     async def open(
-        self, owner: Actor, *, name: str, kind: Any, trigger: str | None, files: Sequence[IncomingFile], control: Any = None
+        self,
+        owner: Actor,
+        *,
+        name: str,
+        kind: Any,
+        trigger: str | None,
+        files: Sequence[IncomingFile],
+        control: Any = None,
+        person_id: int | None = None,
     ) -> DatasetReport:
         """Take the files."""
         if self.refuse is not None:
