@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from sqlite3 import Row
@@ -56,14 +56,19 @@ class Version:
         return [obj for obj in (self.file, self.preview, self.poster, self.loss_curve) if obj is not None]
 
 
-# each shelf is read from one covering index
-_COLUMNS = "lora_id, kind, name, trigger_word, owner_id, owner_name, withheld"
-_SHELVES = {
-    Scope.MINE: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND owner_id = :me",  # noqa: S608 - constants
-    Scope.SERVER: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND guild_id = :guild AND visibility <> 'private'",  # noqa: S608 - constants
-    Scope.PUBLIC: f"SELECT {_COLUMNS} FROM loras WHERE state <> 'gone' AND visibility = 'public'",  # noqa: S608 - constants
+# each shelf is read from one covering index in the order of its pages, and no LoRA stands on two of them
+_WANTED = """state <> 'gone' AND (withheld IS NULL OR owner_id = :me) AND (:kind IS NULL OR kind = :kind)
+    AND (:owner IS NULL OR owner_id = :owner) AND (:text = '%%' OR name LIKE :text ESCAPE '\\' OR lower(trigger_word) LIKE :text ESCAPE '\\'
+        OR lower(owner_name) LIKE :text ESCAPE '\\')"""
+_MINE = f"FROM loras WHERE owner_id = :me AND {_WANTED}"
+_SERVER = f"FROM loras WHERE guild_id = :guild AND visibility <> 'private' AND {_WANTED}"
+_PUBLIC = f"FROM loras WHERE visibility = 'public' AND {_WANTED}"
+_SHELVES: Mapping[Scope, Sequence[str]] = {
+    Scope.MINE: (_MINE,),
+    Scope.SERVER: (_SERVER,),
+    Scope.PUBLIC: (_PUBLIC,),
+    Scope.ALL: (_MINE, f"{_SERVER} AND owner_id <> :me", f"{_PUBLIC} AND owner_id <> :me AND guild_id IS NOT :guild"),
 }
-_SHELVES[Scope.ALL] = " UNION ".join(_SHELVES.values())
 
 
 async def page(
@@ -71,29 +76,18 @@ async def page(
 ) -> tuple[list[LoraRecord], int]:
     """One page, newest LoRA first, and how many there are in all. What is withheld is shown to its owner only."""
     pattern = "%" + filters.text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    values = {
-        "me": viewer_id,
-        "guild": guild_id,
-        "kind": filters.kind,
-        "owner": filters.owner_id,
-        "text": pattern,
-        "limit": limit,
-        "offset": offset,
-    }
+    values = {"me": viewer_id, "guild": guild_id, "kind": filters.kind, "owner": filters.owner_id, "text": pattern}
+    shelves = _SHELVES[filters.scope]
+    listing = " UNION ALL ".join(f"SELECT lora_id {shelf}" for shelf in shelves)
     rows = await db.execute_fetchall(
-        f"""WITH shelf AS ({_SHELVES[filters.scope]})
-        SELECT lora_id, count(*) OVER () AS total FROM shelf
-        WHERE (withheld IS NULL OR owner_id = :me) AND (:kind IS NULL OR kind = :kind) AND (:owner IS NULL OR owner_id = :owner)
-            AND (:text = '%%' OR name LIKE :text ESCAPE '\\' OR lower(trigger_word) LIKE :text ESCAPE '\\'
-                OR lower(owner_name) LIKE :text ESCAPE '\\')
-        ORDER BY lora_id DESC LIMIT :limit OFFSET :offset""",  # noqa: S608 - shelves are constants of this module
-        values,
+        f"{listing} ORDER BY lora_id DESC LIMIT :limit OFFSET :offset",
+        values | {"limit": limit, "offset": offset},
     )
-    found = list(rows)
-    if not found:
-        return [], 0
-    records = await loras.get_many(db, [row["lora_id"] for row in found])
-    return [records[row["lora_id"]] for row in found], int(found[0]["total"])
+    found = [row["lora_id"] for row in rows]
+    counting = " + ".join(f"(SELECT count(*) {shelf})" for shelf in shelves)
+    total = next(iter(await db.execute_fetchall(f"SELECT {counting} AS total", values)))["total"]
+    records = await loras.get_many(db, found)
+    return [records[lora_id] for lora_id in found], int(total) if found else 0
 
 
 async def add_version(tx: Connection, files: Version) -> int:
