@@ -56,8 +56,8 @@ class Freezing:
         covered = terms_of(Plan(self.settings.plan_without_purchase), self.settings).has(Feature.TRAINING)
         thawed = await table.thaw_all(tx) if covered else await table.thaw(tx, now)
         frozen = [] if covered else await table.freeze(tx, now)
+        expired = await table.expire(tx, now - keep_s)  # first: nobody is warned of what has happened by now
         warned = await table.warn(tx, now - keep_s + min(WARNING_S, keep_s / 2))
-        expired = await table.expire(tx, now - keep_s)
         for kind, touched in (
             (NoticeKind.LORAS_THAWED, thawed),
             (NoticeKind.PLAN_ENDED, frozen),
