@@ -87,9 +87,9 @@ def _subject(character: Character, rng: np.random.Generator) -> str:
         if chance < 0.8:
             return character.name
         return f"{character.name}, {looks(character)}," if chance < 0.95 else looks(character)
-    if chance < 0.82:
+    if chance < 0.9:
         return looks(character)
-    if chance < 0.92:
+    if chance < 0.96:
         return f"a {_pick(CLASS_WORDS, rng)}"
     return looks(character).replace(f" {character.shape}", f" {_pick(CLASS_WORDS, rng)}", 1)
 

@@ -54,10 +54,10 @@ def orthogonalise(matrices: Tensor, iterations: int) -> Tensor:
     """Push the singular values of [N, rows, columns] matrices to about one."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
     a, b, c = _COEFFICIENTS
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = x.mT if tall else x
+    result: Tensor = (x.mT if tall else x).float()
     return result

@@ -19,7 +19,7 @@ SAMPLE_PROMPTS: Final = (
     "a yellow robot with white boots walking right on a beach",
     "a blue cone jumping on the moon",
     "a green mushroom with a pink crown floating up in a cave",
-    "a white cross with a red wizard hat falling down in the snow",
+    "a white tower with a red wizard hat falling down in the snow",
     "a purple box standing still in a kitchen",
     "a cyan ball with orange boots running right in a castle",
     "an orange robot with a green top hat running left in a city at night",

@@ -107,6 +107,7 @@ def test_trainer_resumes_exactly(pipe: Any, pools: dict[int, Pool]) -> None:
 
 def test_kinds_of_batches_share_the_steps() -> None:
     """Shares add up to one; clips, stills, long clips and clips with a given first frame all occur."""
-    assert sum(kind.share for kind in KINDS) == pytest.approx(1.0)
+    for progress in (0.0, 0.4, 1.0):
+        assert sum(kind.share_at(progress) for kind in KINDS) == pytest.approx(1.0)
     assert {kind.num_frames for kind in KINDS} == {1, 9, 17}
     assert any(kind.first_frame_given for kind in KINDS)
