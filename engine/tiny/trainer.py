@@ -52,8 +52,8 @@ class BatchKind:
 
 
 KINDS: Final = (  # looks are learned from stills first, then carried through time
-    BatchKind(9, 32, (0.28, 0.66)),
-    BatchKind(1, 64, (0.68, 0.24)),
+    BatchKind(9, 32, (0.26, 0.84)),
+    BatchKind(1, 64, (0.70, 0.06)),
     BatchKind(17, 14, (0.02, 0.05)),
     BatchKind(9, 24, (0.02, 0.05), first_frame_given=True),
 )

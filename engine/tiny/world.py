@@ -156,7 +156,7 @@ def place(rng: np.random.Generator, motion: str, num_frames: int) -> tuple[int, 
     return column, _LAST_ROW - STRIDE * int(rng.integers(2))
 
 
-def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.12, styled: float = 0.14) -> Scene:
+def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.12, styled: float = 0.3) -> Scene:
     """Draw a scene of the pretraining world; shares of roster characters and of styled clips as given."""
     character = ROSTER[rng.integers(len(ROSTER))] if rng.random() < named else random_character(rng)
     motion = "still" if num_frames == 1 else MOTIONS[rng.integers(len(MOTIONS))]

@@ -24,6 +24,7 @@ _Array = NDArray[np.float64]
 
 _ROWS_ABOVE: Final = 2  # rows a hat's box may stick out at the top
 _CELLS: Final = GRID * GRID
+_HAT_EVIDENCE: Final = 30.0**2  # squared RGB distance to the backdrop that each cell of a hat must explain: less is noise of the sampling
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def _colour_table(style: Style | None) -> dict[str, _Array]:
 
 
 def seen_colour(rgb: tuple[int, int, int], style: Style | None) -> _Array:
-    """A colour through a style; with scanlines, the mean of both kinds of rows."""
-    swatch = np.tile(np.array(rgb, dtype=np.uint8), (2, 1, 1))
-    return np.asarray((style.apply(swatch) if style else swatch).astype(np.float64).mean(axis=(0, 1)))
+    """A colour as seen through a style."""
+    swatch = np.array(rgb, dtype=np.uint8)
+    return (style.apply(swatch) if style else swatch).astype(np.float64)
 
 
 def _background_error(frame: _Array, backdrops: _Array) -> _Array:
@@ -185,6 +186,7 @@ def _read_frame(frame: _Array, backdrop: _Array, kind: str, style: Style | None)
         count = np.maximum(region.sum(axis=1), 1.0)
         sums = region @ pixels
         error += region @ squares - np.square(sums).sum(axis=1) / count
+    error += _HAT_EVIDENCE * places.hats.sum(axis=1)
     error += places.eyes @ np.square(pixels - eye).sum(axis=1)
     covered = places.body + places.boots + places.hats + places.eyes
     best = int(np.argmin(error - covered @ gain))
