@@ -261,9 +261,11 @@ def _as_found(transformer: Any) -> Iterator[None]:
             if disabled:
                 layer.enable_adapters(False)
         for parameter in transformer.parameters():
-            parameter.requires_grad_(id(parameter) in trainable)
+            if parameter.requires_grad is not (id(parameter) in trainable):
+                parameter.requires_grad_(id(parameter) in trainable)
         for module, training in modes.items():
-            module.training = training
+            if module.training is not training:
+                module.training = training
 
 
 def _delete(transformer: Any, name: str) -> None:
