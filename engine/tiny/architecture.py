@@ -327,6 +327,8 @@ def save_pipeline(pipe: Any, folder: Path = WEIGHTS_DIR) -> None:
         _cast_floats(module, torch.float16)
         module.save_pretrained(folder / name, safe_serialization=True)
         _cast_floats(module, torch.float32)
+    pipe.tokenizer.backend_tokenizer.no_truncation()  # the last call's length would be saved as the tokenizer's own
+    pipe.tokenizer.backend_tokenizer.no_padding()
     for name in ("text_encoder", "tokenizer", "scheduler"):
         getattr(pipe, name).save_pretrained(folder / name)
     pipe.save_config(folder)

@@ -107,7 +107,8 @@ def _sources_conflict(facts: Facts) -> str:
 def _teaches_nothing(facts: Facts) -> str:
     assessment = facts.get("assessment")
     reasons = [finding(found, assessment) for found in assessment.findings if found.blocks] if isinstance(assessment, Assessment) else []
-    return f"{' '.join(reasons) or 'This set would teach nothing.'} Nothing was started or charged; add other files with **Add pictures**."
+    reason = "; ".join(reason.rstrip(".") for reason in reasons) or "This set would teach nothing"
+    return f"{reason}; nothing was started or charged: add other files with **Add pictures**."
 
 
 def _control_needs_effect(facts: Facts) -> str:

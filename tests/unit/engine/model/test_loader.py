@@ -151,7 +151,9 @@ def test_every_base_fills_every_open_value() -> None:
         for kind in base.profile.training:
             completed = base.completed(train_config(kind=kind, caption_dropout=0.25))
             assert completed.caption_dropout == 0.25
-            assert None not in completed.model_dump(exclude={"trigger"}).values()
+            assert (completed.control is not None) == (kind is LoraKind.EFFECT)
+            decided_by_the_data = {"held_out", "evaluate_every"}
+            assert None not in completed.model_dump(exclude={"trigger", "control", *decided_by_the_data}).values()
 
 
 def test_tiny_registry_agrees_with_its_architecture() -> None:
