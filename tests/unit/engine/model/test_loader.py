@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.contracts.lora import LoraKind
 from engine.errors import BaseUnavailableError, InvalidConfigError
 from engine.lora_keys import layer_sizes
 from engine.model.bases import get_base, list_bases
