@@ -9,6 +9,7 @@ import pytest
 from bot.errors import Refusal, RefusalCode
 from bot.services.plans import Plan
 from bot.services.servers import Limits, QuotaWindow
+from engine.contracts.results import VideoRendered
 from engine.contracts.status import JobStatus, Lane
 from tests.support.bot_core import GUILD, Core, PlayedWorker, actor
 from tests.support.database import NOW
@@ -65,10 +66,13 @@ async def test_job_of_another_server_is_unknown_as_one_that_never_was(core: Core
 
 
 async def test_takedown_deletes_what_the_job_left(core: Core, played_worker: PlayedWorker) -> None:
-    """The row says so, and `/jobs` of its owner does, too."""
+    """The file is gone and the row says why nobody can see it."""
     job_id = await done(core, played_worker)
+    before = await core.record(job_id)
     assert (await core.services.administration.take_down(ADMIN, job_id, "not ours")).record.job_id == job_id
-    assert (await core.record(job_id)).deleted
+    assert (await core.record(job_id)).withheld == "takedown"
+    assert isinstance(before.result, VideoRendered)
+    assert not await core.store.exists(before.result.file.key)
 
 
 async def test_block_holds_in_its_server_only_unless_the_operator_sets_it(core: Core) -> None:
