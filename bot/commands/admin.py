@@ -11,6 +11,7 @@ import discord
 from discord import app_commands
 
 from bot.commands.desk import Desk, answer
+from bot.commands.groups import managers_group
 from bot.commands.safety import delete_messages
 from bot.services.plans import Plan
 from bot.ui import admin_cards, cards, charts, job_cards, text
@@ -32,13 +33,7 @@ REASON = "Why; the person is told"
 
 def build(desk: Desk) -> app_commands.Group:
     """The commands, bound to `desk`."""
-    group = app_commands.Group(
-        name="admin",
-        description="For people who manage this server",
-        guild_only=True,
-        default_permissions=discord.Permissions(manage_guild=True),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
-    )
+    group = managers_group("admin", "For people who manage this server")
     _people(desk, group)
     _jobs(desk, group)
     return group

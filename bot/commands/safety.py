@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 
 from bot.commands.desk import Desk, Interaction, answer
+from bot.commands.groups import managers_group
 from bot.errors import Refusal, RefusalCode
 from bot.services.moderation import TakenDown
 from bot.storage.prompt_rules import RuleKind
@@ -52,13 +53,7 @@ def build_report(desk: Desk) -> app_commands.Command[Any, ..., Any]:
 
 def build_reports(desk: Desk) -> app_commands.Group:
     """`/reports`, bound to `desk`."""
-    group = app_commands.Group(
-        name="reports",
-        description="What people reported in this server, and what was decided",
-        guild_only=True,
-        default_permissions=discord.Permissions(manage_guild=True),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
-    )
+    group = managers_group("reports", "What people reported in this server, and what was decided")
 
     @group.command(name="open", description="Reports that wait for a decision, longest waiting first")
     async def waiting(interaction: discord.Interaction) -> None:
@@ -75,13 +70,7 @@ def build_reports(desk: Desk) -> app_commands.Group:
 
 def build_rules(desk: Desk) -> app_commands.Group:
     """`/rules`, bound to `desk`."""
-    group = app_commands.Group(
-        name="rules",
-        description="What prompts may not say in this server",
-        guild_only=True,
-        default_permissions=discord.Permissions(manage_guild=True),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
-    )
+    group = managers_group("rules", "What prompts may not say in this server")
 
     @group.command(name="add", description="Forbid a word or a pattern in prompts")
     @app_commands.describe(

@@ -10,6 +10,7 @@ from discord import app_commands
 from bot.commands.completion import complete_stack
 from bot.commands.desk import Desk, Interaction, answer
 from bot.commands.generate import QUALITIES
+from bot.commands.groups import managers_group
 from bot.errors import Refusal, RefusalCode
 from bot.services.loras import parse_stack
 from bot.services.servers import ContentLevel, Limits, QuotaWindow, ServerSettings
@@ -51,13 +52,7 @@ TextPlace = app_commands.Transform[app_commands.AppCommandChannel, _TextPlaces]
 
 def build(desk: Desk) -> app_commands.Group:
     """The commands, bound to `desk`."""
-    group = app_commands.Group(
-        name="settings",
-        description="How I work in this server",
-        guild_only=True,
-        default_permissions=discord.Permissions(manage_guild=True),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
-    )
+    group = managers_group("settings", "How I work in this server")
     _places(desk, group)
     _limits(desk, group)
     _rest(desk, group)
