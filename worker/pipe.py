@@ -212,22 +212,7 @@ JobMessage = (
     | WorkCancelled
     | WorkSuspended
 )
-Message = Annotated[
-    Ready
-    | StartFailed
-    | AtWork
-    | Began
-    | Advanced
-    | PreviewMade
-    | FeaturesMade
-    | CheckpointMade
-    | Trained
-    | Rendered
-    | WorkFailed
-    | WorkCancelled
-    | WorkSuspended,
-    Field(discriminator="kind"),
-]
+Message = Annotated[Ready | StartFailed | JobMessage, Field(discriminator="kind")]
 
 COMMANDS: TypeAdapter[StartTraining | StartRender | CancelWork | SuspendWork | Shutdown] = TypeAdapter(Command)
 MESSAGES: TypeAdapter[Ready | StartFailed | JobMessage] = TypeAdapter(Message)
