@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine.contracts.bases import BASES, BaseProfile, TrainingDefaults
 from engine.contracts.lora import LoraKind
+from engine.contracts.media import MAX_DATASET_ITEMS
 from engine.contracts.wire import Keys
 
 PREFIX = "CALLSHEET_"
@@ -67,7 +68,7 @@ class BotSettings(BaseSettings):
     frozen_expires_s: float = Field(default=30 * 24 * 3600.0, gt=0, description="LoRAs are kept frozen this long after their plan ended")
     max_open_jobs: int = Field(default=20, ge=1, description="Queued and running jobs one person may have")
     max_upload_bytes: int = Field(default=100 * 1024 * 1024, ge=1, description="Largest single upload")
-    max_dataset_items: int = Field(default=200, ge=4, description="Most pictures and clips in one data set")
+    max_dataset_items: int = Field(default=200, ge=4, le=MAX_DATASET_ITEMS, description="Most pictures and clips in one data set")
     draft_expires_s: float = Field(default=24 * 3600.0, gt=0, description="A data set nobody started is dropped after this")
     terms_required: bool = Field(default=True, description="People agree to the terms before their first clip or training")
     screening: bool = Field(default=True, description="Check uploads, previews and results for adult content")

@@ -44,13 +44,23 @@ class Erasures:
             await self._services.privacy.wait(PAUSE_S)
 
     async def work_off(self) -> int:
-        """Forget everybody whose jobs have ended; how many."""
-        ready = await self._services.privacy.leaving()
-        for user_id in ready:
-            for channel_id, message_id in await self._services.privacy.messages(user_id):
-                await self._delete(channel_id, message_id)
-            await self._services.privacy.finish(user_id)
-        return len(ready)
+        """Forget everybody whose jobs have ended; how many.
+
+        Raises:
+            StoreError, QueueUnavailableError: nobody can be forgotten now.
+        """
+        forgotten = 0
+        for user_id in await self._services.privacy.leaving():
+            try:
+                for channel_id, message_id in await self._services.privacy.messages(user_id):
+                    await self._delete(channel_id, message_id)
+                await self._services.privacy.finish(user_id)
+                forgotten += 1
+            except (StoreError, QueueUnavailableError):
+                raise
+            except Exception:  # noqa: BLE001 - whoever comes next must not wait for ever behind one we stumble over
+                _log.exception("somebody cannot be forgotten yet")
+        return forgotten
 
     async def _delete(self, channel_id: int, message_id: int) -> None:
         try:

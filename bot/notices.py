@@ -41,9 +41,10 @@ class NoticeSender:
             place = await self._place(notice)
             nonce = f"n{notice.notice_id}"
             await place.send(view=admin_cards.notice(notice), nonce=nonce, allowed_mentions=discord.AllowedMentions.none())
-        except discord.HTTPException as error:
-            if error.code in discord_codes.LOST_PLACE or notice.tries + 1 >= MAX_TRIES:
-                _log.info("notice not delivered: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one notice, the others must not wait behind it
+            lost = isinstance(error, discord.HTTPException) and error.code in discord_codes.LOST_PLACE
+            if lost or notice.tries + 1 >= MAX_TRIES:
+                _log.info("notice not delivered: %r", error)
                 await self._notices.undeliverable(notice)
             else:
                 await self._notices.later(notice, delay_s=2.0**notice.tries)

@@ -29,9 +29,16 @@ def scores(classifier: Classifier, paths: list[Path]) -> list[float]:
     """One score per file.
 
     Raises:
-        OSError, ValueError, av.FFmpegError: a file cannot be decoded.
+        OSError, ValueError, av.FFmpegError: a file cannot be decoded, or has no picture in it.
     """
-    return [max((score for batch in _batches(path) for score in classifier.score_images(batch)), default=0.0) for path in paths]
+    return [_highest(classifier, path) for path in paths]
+
+
+def _highest(classifier: Classifier, path: Path) -> float:
+    found = [float(score) for batch in _batches(path) for score in classifier.score_images(batch)]
+    if not found:
+        raise ValueError("no picture in it")  # nothing seen is not nothing to see
+    return max(found)
 
 
 def _batches(path: Path) -> Iterator[list[Image.Image]]:
@@ -52,6 +59,8 @@ def _frames(path: Path) -> Iterator[Image.Image]:
             yield image.convert("RGB")
         return
     with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError("no video stream")
         total = container.streams.video[0].frames or MAX_FRAMES
         wanted = {round(n * (total - 1) / (MAX_FRAMES - 1)) for n in range(MAX_FRAMES)}
         for number, frame in enumerate(container.decode(video=0)):

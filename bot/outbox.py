@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import aiohttp
 import discord
 
 from bot import discord_codes, history
 from bot.config import BotSettings
 from bot.media import MediaError
+from bot.scorer import ScorerError
 from bot.services.app import Services
 from bot.services.posts import Post, PostKind
+from bot.storage.jobs import JobRecord
 from bot.ui import result_cards, text
 from bot.ui.cards import Card
 from bot.ui.result_cards import Shown
@@ -28,7 +33,7 @@ from engine.contracts.jobs import GenerateVideo
 from engine.contracts.model import StoredObject
 from engine.contracts.objects import extension_of
 from engine.contracts.results import LoraTrained, VideoRendered
-from engine.errors import StoreError
+from engine.errors import EngineError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +41,22 @@ NONCE_LIFE_S = 120.0  # "the past few minutes", taken carefully
 PARALLEL = 4
 IDLE_S = 5.0
 MAX_DELAY_S = 60.0
-MAX_REJECTIONS = 5  # tries of a post that Discord calls malformed, before it is given up
+MAX_REJECTIONS = 5  # tries that failed for a reason in the post itself, before it is given up
 SHRINK = (0.6, 0.35)  # of the file that was too large
+
+
+def _passes(error: Exception) -> bool:
+    """True for what waiting can heal: Discord, the store, the classifier, the network or the disk. Anything else repeats itself."""
+    if isinstance(error, discord.HTTPException):
+        return error.status >= 500 or error.status == 429
+    if isinstance(error, EngineError):
+        return error.code.retryable
+    return isinstance(error, ScorerError | aiohttp.ClientError | OSError | sqlite3.OperationalError)
+
+
+def _of(post: Post, record: JobRecord) -> Post:
+    """The same post of a row that has changed."""
+    return replace(post, view=replace(post.view, record=record))
 
 
 class _LostPlaceError(Exception):
@@ -62,6 +81,7 @@ class Outbox:
         self._services = services
         self._settings = settings
         self._busy: dict[int, asyncio.Task[None]] = {}
+        self._rejections: Counter[int] = Counter()
 
     async def run(self) -> None:
         """Deliver due posts, a few at a time, until cancelled; a post in flight is then left to the next start."""
@@ -98,9 +118,12 @@ class Outbox:
         try:
             await self.deliver(post)
         except Exception as error:  # noqa: BLE001 - whatever it was, the post is tried again
-            if isinstance(error, discord.HTTPException) and 400 <= error.status < 429 and post.tries + 1 >= MAX_REJECTIONS:
+            if not _passes(error):
+                self._rejections[post.post_id] += 1
+            if self._rejections[post.post_id] >= MAX_REJECTIONS:
                 _log.exception("post given up", extra=extra)
                 await self._services.posts.undeliverable(post.post_id, error=repr(error)[:500])
+                del self._rejections[post.post_id]
                 return
             delay = min(MAX_DELAY_S, 2.0 ** min(post.tries, 6))
             _log.warning("post failed, next try in %.0f s: %s", delay, error, extra=extra)
@@ -125,9 +148,17 @@ class Outbox:
         if await self._already_there(post, origin):
             return
         record = await self._services.screening.release(record)
-        post = replace(post, view=replace(post.view, record=record))
-        await posts.begin(post.post_id)
+        try:
+            await self._deliver(_of(post, record), origin)
+        except StoreError as error:
+            if error.code.retryable or record.withheld is not None:
+                raise
+            await self._deliver(_of(post, await self._services.screening.give_up(record, error)), origin)
+
+    async def _deliver(self, post: Post, origin: discord.PartialMessageable) -> None:
+        record, posts = post.view.record, self._services.posts
         async with self._media(post) as media:
+            await posts.begin(post.post_id)
             async for place, note in self._places(post, origin):
                 try:
                     message = await self._send(post, place, media, note)

@@ -11,6 +11,7 @@ import itertools
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -21,6 +22,7 @@ from bot.services.app import Services
 from bot.services.cards import Card
 from bot.ui import job_cards
 from bot.ui.views import Press
+from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
 from engine.errors import StoreError
 
@@ -154,19 +156,22 @@ class StatusCards:
         preview = record.preview if record.status is JobStatus.RUNNING else None
         if preview is not None and not await self._services.screening.shows_preview(record, preview):
             preview = None
-        name = f"preview-{record.job_id.lower()}.png" if preview is not None else None
+        key = preview.key if preview is not None else None
+        path = None
+        if preview is not None and (shown is None or shown.preview_key != key):
+            path = await self._copy(preview, record.job_id)
+            if path is None:
+                key = shown.preview_key if shown is not None else None  # the one before stays
+        name = f"preview-{record.job_id.lower()}.png" if key is not None else None
         rendered = job_cards.status(view, preview=name)
         components = rendered.rendered()
-        new_preview = preview is not None and (shown is None or shown.preview_key != preview.key)
-        if shown is not None and components == shown.rendered and not new_preview:
+        if shown is not None and components == shown.rendered and path is None:
             return await self._close_if_over(card)
         attachments: list[discord.Attachment | discord.File] | None = None
-        path = None
         try:
-            if preview is not None and new_preview:
-                path = await self._services.files.fetch(preview)
+            if path is not None:
                 attachments = [discord.File(path, filename=name)]
-            elif preview is None:
+            elif key is None:
                 attachments = []
             message = self._client.get_partial_messageable(card.channel_id, guild_id=card.guild_id).get_partial_message(message_id)
             nobody = discord.AllowedMentions.none()
@@ -174,9 +179,6 @@ class StatusCards:
                 await message.edit(view=rendered, allowed_mentions=nobody)
             else:
                 await message.edit(view=rendered, attachments=attachments, allowed_mentions=nobody)
-        except StoreError as error:
-            _log.warning("no preview: %s", error, extra={"job_id": record.job_id})
-            return 0
         except discord.HTTPException as error:
             if error.code in discord_codes.LOST_PLACE or error.code == discord_codes.UNKNOWN_MESSAGE:
                 await self._services.cards.close(record.job_id)
@@ -185,9 +187,17 @@ class StatusCards:
         finally:
             if path is not None:
                 path.unlink(missing_ok=True)
-        self._remember(replace(card, view=view), components, preview.key if preview is not None else None)
+        self._remember(replace(card, view=view), components, key)
         await self._close_if_over(card)
         return 1
+
+    async def _copy(self, preview: StoredObject, job_id: str) -> Path | None:
+        """A local copy; None when there is none to be had, which must not keep the card from being edited."""
+        try:
+            return await self._services.files.fetch(preview)
+        except StoreError as error:
+            _log.warning("no preview: %s", error, extra={"job_id": job_id})
+            return None
 
     async def _close_if_over(self, card: Card) -> int:
         """A finished card is done with once it links to its result, or has waited for that long enough."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from bot.one_machine import NoEmbeddedServerError
 from bot.sandbox.errors import SandboxError, ScenarioError
 from bot.sandbox.run import run_scenario
 from bot.sandbox.scenario import Scenario, load_scenario
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.out = options.out.resolve()
         failures = asyncio.run(_interruptible(scenario, options.out, console))
-    except (SandboxError, TimeoutError) as error:
+    except (SandboxError, NoEmbeddedServerError, TimeoutError) as error:
         failures = [str(error)]
     except (KeyboardInterrupt, asyncio.CancelledError):
         failures = ["interrupted"]

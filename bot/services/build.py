@@ -59,7 +59,7 @@ def build_services(
     files = Files(store, settings.scratch_dir, signer, settings.media_fit_timeout_s, settings.credentials_folder)
     takedowns = Takedowns(database, signer.secret, clock)
     scorer = Scorer(settings.media_check_timeout_s) if settings.screening else None
-    screening = Screening(database, files, takedowns, servers, scorer, settings.adult_threshold)
+    screening = Screening(database, files, takedowns, servers, quotas, scorer, settings.adult_threshold)
     audit = Audit(database, clock, settings.operator_ids)
     rules = PromptRules(database, audit, clock, settings.operator_ids)
     likenesses = Likenesses(database, audit, clock)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from ulid import ULID
 
 from bot.clock import Clock
@@ -19,6 +21,9 @@ if TYPE_CHECKING:  # jobs end through outcomes, which write posts
     from bot.services.jobs import Jobs
     from bot.services.overview import JobView
 
+logger = logging.getLogger(__name__)
+
+UNREADABLE_S = 600.0
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -37,8 +42,8 @@ class Post:
     kind: PostKind
     nonce: str  # at most 25 characters, the same at every try
     view: JobView
-    tries: int
-    first_try_at: float | None  # None: never tried, so it cannot be in the channel yet
+    tries: int  # that failed
+    first_try_at: float | None  # None: never sent, so it cannot be in the channel yet
 
 
 def nonce_for(job_id: str, purpose: str) -> str:
@@ -60,19 +65,17 @@ class Posts:
         self._written = asyncio.Event()
 
     async def due(self, *, limit: int = 10) -> list[Post]:
-        """Posts whose time has come, oldest first."""
-        records = await table.due(self._database.reader, self._clock(), limit)
-        return [
-            Post(
-                post_id=record.post_id,
-                kind=PostKind(record.kind),
-                nonce=record.nonce,
-                view=await self._jobs.get(record.job_id),
-                tries=record.tries,
-                first_try_at=record.first_try_at,
-            )
-            for record in records
-        ]
+        """Posts whose time has come, oldest first. One whose row this version can't read waits, and lets those behind it pass."""
+        posts = []
+        for record in await table.due(self._database.reader, self._clock(), limit):
+            try:
+                view = await self._jobs.get(record.job_id)
+            except ValidationError as error:
+                logger.exception("a post can't be read", extra={"job_id": record.job_id})
+                await self.later(record.post_id, delay_s=UNREADABLE_S, error=repr(error)[:500])
+                continue
+            posts.append(Post(record.post_id, PostKind(record.kind), record.nonce, view, record.tries, record.first_try_at))
+        return posts
 
     def announce(self) -> None:
         """A transaction that may have written posts was committed."""
@@ -86,7 +89,7 @@ class Posts:
         self._written.clear()
 
     async def begin(self, post_id: int) -> None:
-        """About to send: count the try and remember when the first one was."""
+        """About to send: remember when the first time was."""
         async with self._database.transaction() as tx:
             await table.begin(tx, post_id, self._clock())
 
@@ -98,7 +101,7 @@ class Posts:
                 await jobs_table.note_posted(tx, job_id, channel_id, message_id)
 
     async def later(self, post_id: int, *, delay_s: float, error: str) -> None:
-        """Try again after `delay_s`."""
+        """A try has failed: the next one is after `delay_s`."""
         async with self._database.transaction() as tx:
             await table.postpone(tx, post_id, self._clock() + delay_s, error)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bot.errors import Refusal, RefusalCode
-from bot.scorer import ScorerError
+from bot.scorer import ScorerError, UnjudgeableError
 from bot.services.files import Files
+from bot.services.quotas import Quotas
 from bot.services.servers import ContentLevel, Servers
 from bot.services.takedowns import Takedowns
 from bot.services.values import Actor
@@ -21,6 +22,7 @@ from bot.storage.jobs import JobRecord
 from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained
+from engine.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Screening:
     files: Files
     takedowns: Takedowns
     servers: Servers
+    quotas: Quotas
     scorer: Scores | None
     threshold: float
     _previews: dict[str, bool] = field(default_factory=dict)
@@ -75,15 +78,34 @@ class Screening:
         shown = _shown(record)
         if record.withheld is not None or not shown:
             return record
-        reason = None
         if await self.takedowns.blocked([obj.sha256 for obj in _all(record)]):
-            reason = "takedown"
-        elif self.scorer is not None and not await self._adults_only(record.guild_id, marked=record.adult_channel):
-            reason = "adult" if await self._adult(shown) else None
-        if reason is None:
+            return await self._withhold(record, "takedown")
+        if self.scorer is None or await self._adults_only(record.guild_id, marked=record.adult_channel):
             return record
+        try:
+            adult = await self._adult(shown)
+        except UnjudgeableError as error:
+            return await self.give_up(record, error)
+        except StoreError as error:
+            if error.code.retryable:
+                raise
+            return await self.give_up(record, error)
+        return await self._withhold(record, "adult") if adult else record
+
+    async def give_up(self, record: JobRecord, error: Exception) -> JobRecord:
+        """A result whose file is lost, damaged, or impossible to check is never shown; a clip's units are given back.
+
+        A LoRA is more than its preview: it stays, and what it cost stays charged.
+        """
+        logger.error("a result can't be shown: %s", error, extra={"job_id": record.job_id})
+        return await self._withhold(record, "unchecked")
+
+    async def _withhold(self, record: JobRecord, reason: str) -> JobRecord:
         async with self.database.transaction() as tx:
             await jobs_table.withhold(tx, record.job_id, reason)
+            if reason == "unchecked" and not isinstance(record.result, LoraTrained):
+                await self.quotas.credit(tx, record.job_id)
+                await jobs_table.note_credited(tx, record.job_id)
         logger.info("a result is withheld: %s", reason, extra={"job_id": record.job_id})
         return await jobs_table.get(self.database.reader, record.job_id) or record
 
@@ -93,8 +115,10 @@ class Screening:
             try:
                 hidden = self.scorer is not None and not await self._adults_only(record.guild_id, marked=record.adult_channel)
                 self._previews[preview.key] = not (hidden and await self._adult([preview]))
-            except ScorerError as error:
+            except (ScorerError, StoreError) as error:
                 logger.warning("no preview: %s", error, extra={"job_id": record.job_id})
+                if isinstance(error, UnjudgeableError) or (isinstance(error, StoreError) and not error.code.retryable):
+                    self._previews[preview.key] = False  # the next one may be better
                 return False
             while len(self._previews) > REMEMBERED:
                 del self._previews[next(iter(self._previews))]

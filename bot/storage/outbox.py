@@ -39,11 +39,8 @@ async def due(db: Connection, now: float, limit: int) -> list[OutboxRecord]:
 
 
 async def begin(tx: Connection, post_id: int, now: float) -> None:
-    """A try starts; the time of the first one is kept."""
-    await tx.execute(
-        "UPDATE outbox SET tries = tries + 1, first_try_at = coalesce(first_try_at, ?) WHERE post_id = ? AND state = 'pending'",
-        (now, post_id),
-    )
+    """A message is about to be sent; the time of the first try is kept."""
+    await tx.execute("UPDATE outbox SET first_try_at = coalesce(first_try_at, ?) WHERE post_id = ? AND state = 'pending'", (now, post_id))
 
 
 async def mark_sent(tx: Connection, post_id: int, channel_id: int, message_id: int) -> str | None:
@@ -57,8 +54,10 @@ async def mark_sent(tx: Connection, post_id: int, channel_id: int, message_id: i
 
 
 async def postpone(tx: Connection, post_id: int, until: float, error: str) -> None:
-    """Try again at `until`."""
-    await tx.execute("UPDATE outbox SET next_try_at = ?, error = ? WHERE post_id = ? AND state = 'pending'", (until, error, post_id))
+    """One try more has failed; the next is at `until`."""
+    await tx.execute(
+        "UPDATE outbox SET tries = tries + 1, next_try_at = ?, error = ? WHERE post_id = ? AND state = 'pending'", (until, error, post_id)
+    )
 
 
 async def mark_undeliverable(tx: Connection, post_id: int, error: str) -> None:

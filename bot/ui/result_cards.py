@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from discord import ui
@@ -36,6 +36,8 @@ def result(view: JobView, shown: Shown) -> Card:
     """The finished clip or LoRA; every one has the delete button the outbox recognises it by."""
     record = view.record
     outcome, job = record.result, record.job
+    if isinstance(outcome, LoraTrained) and record.withheld == "unchecked":
+        return _trained(record, outcome, replace(shown, note="\n".join(filter(None, [shown.note, lines.PREVIEW_DAMAGED]))))
     if record.withheld is not None:
         return _withheld(record, shown)
     if isinstance(outcome, VideoRendered) and isinstance(job, GenerateVideo):
@@ -60,7 +62,8 @@ def _withheld(record: JobRecord, shown: Shown) -> Card:
     """In place of a result that may not be seen here."""
     card = Card(FAILED_COLOUR).say(lines.withheld_heading(record.owner_id), lines.capital(title(record)), lines.withheld(record.withheld))
     card.say(shown.note, lines.failed_foot(charge(record), record.job_id))
-    return card.buttons(views.delete_button(record.job_id)).sealed()
+    again: list[ui.Item[Any]] = [views.again_button(record.job_id)] if record.withheld == "unchecked" else []
+    return card.buttons(*again, views.delete_button(record.job_id)).sealed()
 
 
 def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: Shown) -> Card:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from engine.contracts.model import Contract, Sha256
 
 MAX_CAPTION_CHARS = 2000
+MAX_DATASET_ITEMS = 800
+"""Upper bound of what an operator may allow: such a training has to fit into one message, see `wire.MAX_MESSAGE_BYTES`."""
 
 
 class MediaProblem(StrEnum):

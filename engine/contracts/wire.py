@@ -14,8 +14,8 @@ CONTRACT_VERSION = 2
 TASK = "run_job"
 """The one arq function; its single argument is the job as a JSON object."""
 
-MAX_MESSAGE_BYTES = 256 * 1024
-"""A job carries keys, never content; anything larger is a mistake on our side."""
+MAX_MESSAGE_BYTES = 8 * 2**20
+"""A job carries keys and captions, never files. The largest is a training of `media.MAX_DATASET_ITEMS` items with captions and guides."""
 
 JOB_EXPIRES_S = 30 * 24 * 3600
 PROGRESS_EXPIRES_S = 3600
@@ -78,7 +78,7 @@ class Keys:
 
 def dumps(value: Any) -> bytes:
     """arq's `job_serializer`: JSON; an exception becomes a tagged string, so that a failure can be stored at all."""
-    data = json.dumps(value, separators=(",", ":"), default=_encode_exception).encode()
+    data = json.dumps(value, separators=(",", ":"), default=_encode_exception, ensure_ascii=False).encode()
     if len(data) > MAX_MESSAGE_BYTES:
         raise MessageTooLargeError(f"message has {len(data)} bytes, limit is {MAX_MESSAGE_BYTES}")
     return data

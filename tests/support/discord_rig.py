@@ -45,7 +45,7 @@ from engine.contracts.jobs import GenerateVideo
 from engine.contracts.media import ItemVerdict
 from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
-from engine.errors import StoreUnavailableError
+from engine.errors import ObjectCorruptError, StoreUnavailableError
 from tests.support import discord_values as values
 
 
@@ -301,10 +301,16 @@ class FakeScreening:
 
     def __init__(self) -> None:
         self.withhold: str | None = None
+        self.given_up: list[str] = []
 
     async def release(self, record: JobRecord) -> JobRecord:
         """The row."""
         return replace(record, withheld=self.withhold)
+
+    async def give_up(self, record: JobRecord, error: Exception) -> JobRecord:
+        """The row without its result."""
+        self.given_up.append(record.job_id)
+        return replace(record, withheld="unchecked", units_charged=0)
 
     async def shows_preview(self, record: JobRecord, preview: StoredObject) -> bool:
         """Seen unless withheld."""
@@ -426,9 +432,9 @@ class FakePosts:
         self.news.set()
 
     async def begin(self, post_id: int) -> None:
-        """Count."""
+        """Remember the first time."""
         post = self.waiting[post_id]
-        self.waiting[post_id] = replace(post, tries=post.tries + 1, first_try_at=post.first_try_at or time.time())
+        self.waiting[post_id] = replace(post, first_try_at=post.first_try_at or time.time())
 
     async def sent(self, post_id: int, *, channel_id: int, message_id: int) -> None:
         """Done, unless the test wants the process to forget it."""
@@ -440,7 +446,9 @@ class FakePosts:
         self._end(post_id, "sent", (channel_id, message_id))
 
     async def later(self, post_id: int, *, delay_s: float, error: str) -> None:
-        """Again, much sooner than asked."""
+        """Count; again, much sooner than asked."""
+        post = self.waiting[post_id]
+        self.waiting[post_id] = replace(post, tries=post.tries + 1)
         self.not_before[post_id] = time.monotonic() + min(delay_s, 0.02)
 
     async def undeliverable(self, post_id: int, *, error: str) -> None:
@@ -497,6 +505,7 @@ class FakeFiles:
         self.content: dict[str, bytes] = {}
         self.fits = True
         self.down = 0
+        self.damaged: set[str] = set()
         self._made = 0
 
     def _path(self) -> Path:
@@ -514,6 +523,8 @@ class FakeFiles:
         if self.down > 0:
             self.down -= 1
             raise StoreUnavailableError("the store sleeps")
+        if obj.key in self.damaged:
+            raise ObjectCorruptError(f"{obj.key} does not match its SHA-256.")
         path = self._path()
         path.write_bytes(self.content.get(obj.key, b"0123456789" * 10))
         return path

@@ -320,7 +320,12 @@ def withheld(reason: str | None) -> str:
     """Why, and what to do."""
     if reason == "adult":
         return "It looks like adult content, and this channel is not marked for it; use a marked channel, or change the prompt."
+    if reason == "unchecked":
+        return "Its file is damaged and cannot be checked, so it is not shown and its units are yours again; ask for it once more."
     return "The same content was taken down after a report, so it is not shown again."
+
+
+PREVIEW_DAMAGED = "-# Its preview is damaged and cannot be shown; the LoRA itself is fine."
 
 
 def failed_heading(owner_id: int) -> str:

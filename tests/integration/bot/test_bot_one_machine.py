@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import metadata
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from bot.one_machine import free_port
+from bot.one_machine import NoEmbeddedServerError, free_port, valkey_program
 from bot.sandbox.server import LoopbackDiscord
 from bot.supervisor import inherited_env
 from tests.support.valkey import Valkey
@@ -109,3 +111,21 @@ async def test_bot_ends_with_a_sentence_when_discord_is_out_of_reach(tmp_path: P
     assert process.returncode == os.EX_UNAVAILABLE
     assert "Discord can't be reached" in errors.decode()
     assert "Traceback" not in errors.decode()
+
+
+def test_embedded_server_is_found_by_the_files_of_its_package() -> None:
+    """It is a program, and says what it is."""
+    told = subprocess.run([valkey_program(), "--version"], capture_output=True, text=True, check=True)
+    assert "Valkey server v=9" in told.stdout
+
+
+def test_machine_without_an_embedded_server_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the package is missing, or has no program for this machine."""
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    for answer in (missing, lambda _: None):
+        monkeypatch.setattr(metadata, "files", answer)
+        with pytest.raises(NoEmbeddedServerError, match="REDIS_URL"):
+            valkey_program()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.errors import Refusal, RefusalCode
-from bot.scorer import Scorer, ScorerError
+from bot.scorer import Scorer, ScorerError, UnjudgeableError
 from bot.services.prompt_rules import PromptRules
 from bot.services.screening import Screening
 from bot.services.values import Actor
@@ -24,6 +25,7 @@ from engine.contracts.results import VideoRendered
 from engine.contracts.status import JobStatus, Lane
 from tests.support import hostile
 from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, open_core, place, rendered
+from tests.support.media import write_clip, write_sound
 from tests.support.valkey import Valkey
 
 MAKER, PERSON = actor(1), actor(2, name="person")
@@ -206,6 +208,8 @@ class Judge:
 
     async def score(self, paths: Sequence[Path]) -> list[float]:
         """High for what says so."""
+        if any(b"garbage" in path.read_bytes() for path in paths):
+            raise UnjudgeableError("no picture in it")
         if self.broken:
             raise ScorerError("on fire")
         return [0.95 if b"naked" in path.read_bytes() else 0.01 for path in paths]
@@ -214,7 +218,7 @@ class Judge:
 async def test_adult_results_are_shown_in_marked_channels_only(core: Core, played_worker: PlayedWorker) -> None:
     """Withheld where the channel is not marked, or the server is strict; nothing is shown while the classifier does not answer."""
     judge, services = Judge(), core.services
-    screening = Screening(core.database, services.files, services.takedowns, services.servers, judge, 0.8)
+    screening = Screening(core.database, services.files, services.takedowns, services.servers, services.quotas, judge, 0.8)
     adults = replace(MAKER, adult_place=True)
     plain = await core.record(await rendered_clip(core, played_worker, content=b"naked 1"))
     marked = await core.record(await rendered_clip(core, played_worker, adults, content=b"naked 2"))
@@ -227,6 +231,23 @@ async def test_adult_results_are_shown_in_marked_channels_only(core: Core, playe
     judge.broken = True
     with pytest.raises(ScorerError):
         await screening.release(await core.record(await rendered_clip(core, played_worker, content=b"who knows")))
+
+
+async def test_result_that_cannot_be_judged_is_withheld_and_refunded(core: Core, played_worker: PlayedWorker) -> None:
+    """A damaged or lost file: shown to nobody, paid by nobody, and not asked about again."""
+    services = core.services
+    screening = Screening(core.database, services.files, services.takedowns, services.servers, services.quotas, Judge(), 0.8)
+    garbage = await core.record(await rendered_clip(core, played_worker, content=b"garbage"))
+    lost = await core.record(await rendered_clip(core, played_worker, content=b"a boat"))
+    await core.store.delete(lost.result.file.key)
+    before = await services.quotas.status(MAKER)
+    assert [(await screening.release(each)).withheld for each in (garbage, lost)] == ["unchecked", "unchecked"]
+    after = await services.quotas.status(MAKER)
+    assert before.used == garbage.units + lost.units
+    assert after.used == 0
+    again = await core.record(garbage.job_id)
+    assert (await screening.release(again)).units_charged == 0
+    assert len([entry for entry in await core.rows("ledger") if entry["kind"] == "credit"]) == 2
 
 
 async def test_real_classifier_screens_uploads(tmp_path: Path, valkey: Valkey) -> None:
@@ -256,8 +277,44 @@ async def test_classifier_is_started_again_after_it_died_and_says_what_it_cannot
         await scorer._child.wait()
         assert await scorer.score([picture]) == first
         assert 0 <= first[0] < 0.8
-        with pytest.raises(ScorerError):
+        with pytest.raises(UnjudgeableError):
             await scorer.score([text])
         assert await scorer.score([]) == []
     finally:
         await scorer.close()
+
+
+@pytest.mark.parametrize("content", ["sound", "header"])
+async def test_clip_without_a_picture_is_no_harmless_clip(tmp_path: Path, content: str) -> None:
+    """Nothing seen is not nothing to see: a file of sound only, and one cut off before its first frame, get no score."""
+    clip = tmp_path / "clip.mp4"
+    if content == "sound":
+        write_sound(clip)
+    else:
+        write_clip(clip)
+        data = clip.read_bytes()
+        clip.write_bytes(data[: data.index(b"mdat") + 4] if data.index(b"moov") < data.index(b"mdat") else data[:40])
+    scorer = Scorer(60.0)
+    try:
+        with pytest.raises(UnjudgeableError):
+            await scorer.score([clip])
+    finally:
+        await scorer.close()
+
+
+async def test_file_that_breaks_every_classifier_is_told_from_a_broken_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that dies of one file, and answers for another: the file is at fault. One that dies of everything may be back tomorrow."""
+    picture = tmp_path / "deadly.png"
+    picture.write_bytes(hostile.picture(1))
+    command = (
+        "import sys, json\nfor line in sys.stdin:\n    if {} in line: sys.exit(1)\n    print(json.dumps({{'scores': [0.1]}}), flush=True)"
+    )
+    for deadly, expected in (("'deadly'", UnjudgeableError), ("''", ScorerError)):
+        monkeypatch.setattr("bot.scorer.COMMAND", (sys.executable, "-c", command.format(deadly)))
+        scorer = Scorer(60.0)
+        try:
+            with pytest.raises(ScorerError) as raised:
+                await scorer.score([picture])
+            assert type(raised.value) is expected
+        finally:
+            await scorer.close()

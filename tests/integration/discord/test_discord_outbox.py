@@ -151,6 +151,40 @@ async def test_post_waits_when_the_store_sleeps(studio: Rig) -> None:
     assert len(videos(studio)) == 1
 
 
+async def test_damaged_clip_is_told_instead_of_tried_for_ever(studio: Rig) -> None:
+    """Its owner reads that it is lost and costs nothing; the posts behind it are not held up."""
+    view = studio.finished()
+    studio.files.damaged = {view.record.result.file.key}
+    word, (_, message_id) = await studio.posts.outcome(studio.posts.put(view))
+    message = studio.discord.world.messages[message_id]
+    assert word == "sent"
+    assert not message.has_video
+    assert "Its file is damaged" in message.text
+    assert "0 units" in message.text
+    assert studio.screening.given_up == [view.record.job_id]
+
+
+async def test_trained_lora_is_posted_without_a_damaged_preview(studio: Rig) -> None:
+    """The preview is an ornament: the LoRA is there."""
+    outcome = values.lora_result(preview=values.stored("jobs/x/1/p.mp4", "video/mp4"))
+    studio.files.damaged = {"jobs/x/1/p.mp4"}
+    _, (_, message_id) = await studio.posts.outcome(studio.posts.put(studio.finished(job=values.training(), result=outcome)))
+    message = studio.discord.world.messages[message_id]
+    assert "the LoRA itself is fine" in message.text
+    assert message.attachments == []
+
+
+async def test_post_that_cannot_be_made_is_given_up_after_a_few_tries(studio: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours in one card is not repeated until the end of time; the result stays in `/jobs`."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a card of 41 parts")
+
+    monkeypatch.setattr("bot.ui.result_cards.result", broken)
+    word, error = await studio.posts.outcome(studio.posts.put(studio.finished()))
+    assert (word, "41 parts" in error) == ("undeliverable", True)
+
+
 async def test_deleted_result_is_not_posted(studio: Rig) -> None:
     """The owner deleted it from `/jobs` while it waited."""
     assert (await studio.posts.outcome(studio.posts.put(studio.finished(deleted=True))))[0] == "undeliverable"

@@ -81,6 +81,19 @@ async def test_finished_card_waits_for_the_link_to_its_result(studio: Rig) -> No
     await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
 
 
+async def test_card_goes_on_when_a_preview_cannot_be_had(studio: Rig) -> None:
+    """The former picture stays, and the steps are counted all the same."""
+    studio.files.content = {"jobs/x/1/p1.png": b"one"}
+    studio.files.damaged = {"jobs/x/1/p2.png"}
+    job = queued(studio, job=values.training())
+    card = await card_of(studio, "Training")
+    change(studio, job, status=JobStatus.RUNNING, steps_done=100, total_steps=400, preview=values.stored("jobs/x/1/p1.png", "image/png"))
+    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"one"], 10, "the first preview")
+    change(studio, job, steps_done=200, preview=values.stored("jobs/x/1/p2.png", "image/png"))
+    await studio.discord.until(lambda: "step 200" in card.text, 10, "an edit without the second preview")
+    assert [a.data for a in card.attachments] == [b"one"]
+
+
 async def test_card_shows_the_preview_of_a_training(studio: Rig) -> None:
     """The picture is attached once per preview, not once per edit, and gone at the end."""
     studio.files.content = {"jobs/x/1/p1.png": b"one", "jobs/x/1/p2.png": b"two"}

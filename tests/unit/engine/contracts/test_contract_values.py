@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from ulid import ULID
 
 from engine.contracts import wire
 from engine.contracts.bases import BASES, LTX_2_3, TINY
@@ -22,11 +23,13 @@ from engine.contracts.generation import (
     Upscale,
     Variation,
 )
-from engine.contracts.jobs import lane_of
+from engine.contracts.jobs import JOB_ADAPTER, DatasetItem, lane_of
 from engine.contracts.lora import LoraKind, LoraManifest
-from engine.contracts.model import StoreKey
+from engine.contracts.media import MAX_CAPTION_CHARS, MAX_DATASET_ITEMS
+from engine.contracts.model import StoredObject, StoreKey
 from engine.contracts.stack import StackNote, notes_on, senseless
 from engine.contracts.status import JobStatus, Lane
+from engine.contracts.versions import encode
 from tests.support.contracts import adapter_use, generate_video, geometry, manifest, stored, train_lora
 
 KEY = TypeAdapter(StoreKey)
@@ -113,9 +116,23 @@ def test_wire_codec_carries_an_exception_as_a_string() -> None:
 
 
 def test_wire_codec_refuses_content_when_it_belongs_in_the_store() -> None:
-    """A message carries keys; a megabyte in Redis is a bug on our side."""
+    """A message carries keys and captions; a clip in Redis is a bug on our side."""
     with pytest.raises(wire.MessageTooLargeError):
         wire.dumps("x" * (wire.MAX_MESSAGE_BYTES + 1))
+
+
+def test_largest_training_that_settings_allow_fits_into_one_message() -> None:
+    """As many items as an operator may allow, each with a guide and the longest caption, in characters of four bytes."""
+
+    def media(number: int) -> StoredObject:
+        return stored(f"uploads/{10**19}/{ULID()}-{number:04d}.png", "image/png")
+
+    caption, name = "𐍈" * MAX_CAPTION_CHARS, "ß" * 255
+    items = tuple(
+        DatasetItem(media=media(number), filename=name, caption=caption, guide=media(number)) for number in range(MAX_DATASET_ITEMS)
+    )
+    job = train_lora(items=items)
+    assert JOB_ADAPTER.validate_python(wire.loads(wire.dumps(encode(job)))) == job
 
 
 def test_failure_codes_that_blame_the_input_are_not_retried() -> None:
