@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.model.adapters import LoadedUse
     from engine.model.loader import ResidentBase
     from engine.ports import EventSink
+    from engine.train.result import TrainedLora
 
 Result = dict[str, Any]
 
@@ -95,7 +96,7 @@ def train(options: argparse.Namespace, console: Console) -> Result:
             trained = run.finish()
         options.out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(trained.path, options.out)
-        preview = _preview(resident, options.out, config, folder, sink)
+        preview = _preview(resident, trained, config, folder, sink)
     return {
         "lora": str(options.out),
         "name": config.name,
@@ -335,15 +336,15 @@ def loaded_use(path: Path, weight: float) -> LoadedUse:
     return LoadedUse(path, manifest.name, weight, manifest.trigger, manifest.kind)
 
 
-def _preview(resident: ResidentBase, lora: Path, config: TrainConfig, folder: Path, sink: EventSink) -> Result:
-    """Render the preview prompt with the finished file, as anybody would use it."""
+def _preview(resident: ResidentBase, trained: TrainedLora, config: TrainConfig, folder: Path, sink: EventSink) -> Result:
+    """Render what shows the finished file, as anybody would use it."""
     from engine.sample.generate import generate as render
 
     profile = resident.base.profile
     rule = profile.geometry
     geometry = Geometry(width=config.width, height=config.height, num_frames=rule.default_frames, fps=rule.fps)
-    sample = SampleConfig(prompt=config.preview_prompt, geometry=geometry, seed=config.preview_seed)
-    clip = render(resident, sample, [loaded_use(lora, 1.0)], sink)
+    sample = SampleConfig(prompt=trained.showing.prompt, guide=trained.showing.guide, geometry=geometry, seed=config.preview_seed)
+    clip = render(resident, sample, [loaded_use(trained.path, 1.0)], sink)
     write_mp4(clip, folder / "preview.mp4", max_bytes=100 * 1024 * 1024, min_side=profile.posted_min_side)
     contact_sheet(clip.frames, folder / "preview.png")
     return {"preview": str(folder / "preview.mp4"), "preview_sheet": str(folder / "preview.png")}

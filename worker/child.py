@@ -240,12 +240,21 @@ class Child:
             for item, path, guide in zip(job.items, command.media, command.guides or (None,) * len(job.items), strict=True)
         ]
         return build_run(
-            self.resident, config, items, command.run_dir, job_link, job_link, NullMetrics(), command.resume, GivingWay(job_link, self.link)
+            self.resident,
+            config,
+            items,
+            command.run_dir,
+            job_link,
+            job_link,
+            NullMetrics(),
+            command.resume,
+            GivingWay(job_link, self.link),
+            shared_cache=command.shared_cache,
         )
 
     def _preview(self, job: TrainLora, trained: TrainedLora, job_link: JobLink, *, gives_way: bool) -> RenderedClip | None:
-        """The clip that shows what was learned: the preview prompt with the new file at full weight. None: something urgent came."""
-        config = self._preview_config(job)
+        """The clip that shows what was learned, with the new file at full weight. None: something urgent came."""
+        config = self._preview_config(trained)
         use = LoadedUse(path=trained.path, name=job.name, weight=1.0, trigger=job.trigger, kind=job.lora_kind)
         try:
             return generate(self.resident, config, [use], job_link, GivingWay(job_link, self.link) if gives_way else job_link)
@@ -254,11 +263,11 @@ class Child:
                 raise
             return None
 
-    def _preview_config(self, job: TrainLora) -> SampleConfig:
+    def _preview_config(self, trained: TrainedLora) -> SampleConfig:
         rule = self.resident.base.profile.geometry
         width, height = next(iter(rule.aspects.values()))
         geometry = Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
-        return SampleConfig(prompt=job.preview_prompt, geometry=geometry, seed=PREVIEW_SEED)
+        return SampleConfig(prompt=trained.showing.prompt, guide=trained.showing.guide, geometry=geometry, seed=PREVIEW_SEED)
 
     def _write(
         self, clip: RenderedClip, config: SampleConfig, traces: Sequence[AdapterTrace], target: Path, *, max_bytes: int
@@ -275,7 +284,7 @@ class Child:
     def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
         job = command.job
         trace = AdapterTrace(name=job.name, kind=job.lora_kind, weight=1.0, sha256=file_sha256(trained.path))
-        config, target = self._preview_config(job), command.run_dir / "preview"
+        config, target = self._preview_config(trained), command.run_dir / "preview"
         clip, picture, _ = self._write(preview, config, [trace], target, max_bytes=PREVIEW_MAX_BYTES)
         self.link.send(
             pipe.Trained(

@@ -1,4 +1,4 @@
-"""Local files of a worker: one locked home folder, a cache of downloads by content, a folder per try, and stored checkpoints."""
+"""Local files of a worker: one locked home folder, caches of downloads and of features by content, a folder per try, stored checkpoints."""
 
 from __future__ import annotations
 
@@ -46,15 +46,19 @@ def locked_home(home: Path) -> Iterator[Path]:
 
 
 class Scratch:
-    """Downloads and job folders under an owned home."""
+    """Downloads, features of training sets and job folders under an owned home."""
 
     def __init__(self, home: Path, store: ObjectStore, cache_bytes: int) -> None:
         self._jobs = home / "jobs"
         self._cache = home / "cache"
         self._store = store
+        self.features = home / "features"
+        """Latents and text features for all trainings, named by what they depend on; the GPU child puts them here."""
+
         self._cache_bytes = cache_bytes
         self._downloads = asyncio.Semaphore(PARALLEL_DOWNLOADS)
-        self._cache.mkdir(parents=True, exist_ok=True)
+        for folder in (self._cache, self.features):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @contextlib.asynccontextmanager
     async def job_folder(self, job_id: str, attempt: int) -> AsyncIterator[Path]:
@@ -64,6 +68,7 @@ class Scratch:
             yield folder
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self._trim()
 
     async def fetch(self, wanted: Sequence[StoredObject], into: Path) -> tuple[Path, ...]:
         """Local copies of stored objects, in order. They are links into the cache, so trimming it takes nothing away from a job.
@@ -90,10 +95,14 @@ class Scratch:
             return path
 
     def _trim(self) -> None:
-        """Forget the files used longest ago until the cache fits its limit."""
-        files = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self._cache.iterdir()), reverse=True)
+        """Forget the files used longest ago until the caches fit their limit."""
+        found = []
+        for path in (path for folder in (self._cache, self.features) for path in folder.iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # the child renames what it puts there
+                facts = path.stat()
+                found.append((facts.st_mtime, facts.st_size, path))
         total = 0
-        for _, size, path in files:
+        for _, size, path in sorted(found, reverse=True):
             total += size
             if total > self._cache_bytes:
                 path.unlink(missing_ok=True)

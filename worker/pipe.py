@@ -37,6 +37,7 @@ class StartTraining(Contract):
     checkpoint_every_s: float
     checkpoint_every_steps: int  # 0: by time only
     preview_every_steps: int  # 0: only at the end
+    shared_cache: Path | None = None  # of features, for all trainings of this worker
 
 
 class StartRender(Contract):

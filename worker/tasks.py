@@ -167,6 +167,7 @@ class Tasks:
             checkpoint_every_s=settings.checkpoint_every_s,
             checkpoint_every_steps=settings.checkpoint_every_steps,
             preview_every_steps=settings.preview_every_steps,
+            shared_cache=self.scratch.features,
         )
         made = await self._drive(command, this)
         assert isinstance(made, pipe.Trained)

@@ -25,6 +25,7 @@ class CheckpointScore(Contract):
     step: int
     effect: float  # root mean square of what it changes in the prediction, relative to the prediction
     held_out_loss: float | None = None
+    held_out_noise: float | None = None  # standard error of its difference to the lowest before it; None for the first
     identity: float | None = None  # 0: as the bare base, 1: as the training set
     memorised: float | None = None  # share of frames that are copies
     drift: float | None = None  # the same scale as identity, for clips without the trigger

@@ -6,8 +6,10 @@ and `CODE_VERSION`. A cache can therefore never be stale; it can only be incompl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -27,11 +29,16 @@ _log = logging.getLogger(__name__)
 
 
 class FeatureCache:
-    """Features of one base under `folder`, which is created when something is stored."""
+    """Features of one base under `folder`, which is created when something is stored: exactly those that one training reads.
 
-    def __init__(self, folder: Path, resident: ResidentBase) -> None:
+    `shared` is a folder on the same file system that outlives the training and belongs to all of them; its owner may delete files in it
+    at any time, those used longest ago first.
+    """
+
+    def __init__(self, folder: Path, resident: ResidentBase, shared: Path | None = None) -> None:
         self._folder = folder
         self._resident = resident
+        self._shared = shared
 
     def latents(self, content_sha256: str, bucket: Bucket, start: int, pixels: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Normalised latents [C, f, h, w], fp32, on the CPU, of the window that begins at frame `start`.
@@ -75,7 +82,7 @@ class FeatureCache:
     def _answer(self, kind: str, subject: str, compute: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         text = f"{CODE_VERSION}:{kind}:{self._resident.fingerprint}:{subject}"
         path = self._folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:40]}.safetensors"
-        if path.is_file():
+        if path.is_file() or self._borrowed(path):
             try:
                 return safetensors.torch.load_file(path)
             except safetensors.SafetensorError:
@@ -85,4 +92,29 @@ class FeatureCache:
         partial = path.with_suffix(".partial")
         safetensors.torch.save_file(value, partial)
         partial.replace(path)
+        self._share(path)
         return value
+
+    def _borrowed(self, path: Path) -> bool:
+        """Bring what another training computed; False when none did."""
+        if self._shared is None:
+            return False
+        theirs = self._shared / path.name
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            os.utime(theirs)
+            path.hardlink_to(theirs)
+        except OSError:
+            return False
+        return True
+
+    def _share(self, path: Path) -> None:
+        """Leave a link for other trainings, in place of what may be damaged there."""
+        if self._shared is None:
+            return
+        self._shared.mkdir(parents=True, exist_ok=True)
+        link = self._shared / f"{path.name}.{os.getpid()}"
+        with contextlib.suppress(OSError):  # a favour to others, and whoever owns the folder may be tidying it
+            link.unlink(missing_ok=True)
+            link.hardlink_to(path)
+            link.replace(self._shared / path.name)

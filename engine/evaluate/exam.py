@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.config import SampleConfig, TrainConfig
+from engine.config import GuideVideo, SampleConfig, TrainConfig
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.contracts.selection import CheckpointScore, Selection
@@ -25,7 +25,7 @@ from engine.data.captions import class_caption, with_trigger
 from engine.data.dataset import Sample
 from engine.errors import JobCancelledError
 from engine.evaluate import measures, select
-from engine.evaluate.held_out import Adapter, Answers, HeldOutGrid
+from engine.evaluate.held_out import Adapter, Answers, HeldOutGrid, noise_between
 from engine.evaluate.identity import Features, Frames, Likeness, spread_frames
 from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
 from engine.model.loader import ResidentBase
@@ -47,6 +47,14 @@ _THUMB_PX: Final = 96
 def looks_every(steps: int) -> int:
     """Steps from one look to the next; 0 for a training too short to be looked at."""
     return 0 if steps < MIN_STEPS else max(MIN_STEPS_BETWEEN, 10 * math.ceil(steps / LOOKS / 10))
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What is rendered to show a training: a prompt and, for an effect, the video that guides it."""
+
+    prompt: str = ""
+    guide: GuideVideo | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Exam:
 
     resident: ResidentBase
     config: TrainConfig
+    showing: Showing
     likeness: Likeness
     folder: Path
     cancel: CancelToken
@@ -83,6 +92,7 @@ class Exam:
     scores: list[CheckpointScore] = field(default_factory=list)
     thumbs: dict[int, NDArray[np.uint8]] = field(default_factory=dict)  # step -> a frame of its first clip
     base_loss: float | None = None
+    errors: dict[int, tuple[float, ...]] = field(default_factory=dict)  # step -> what each held-out question's answer was off by
     _grid: HeldOutGrid | None = None
     _holds_out: bool = False
     _training: Sequence[Sample] = ()
@@ -92,7 +102,7 @@ class Exam:
     def begin(self, grid: HeldOutGrid, training: Sequence[Sample], held_out: Sequence[Sample]) -> None:
         """Say what is asked: questions about the held-out samples, or about training samples when none could be spared."""
         self._grid, self._training, self._holds_out = grid, training, bool(held_out)
-        self._prompts = prompts_for(self.config, [sample.caption for sample in (*held_out, *training)])
+        self._prompts = prompts_for(self.config, self.showing, [sample.caption for sample in (*held_out, *training)])
 
     def is_due(self, step: int) -> bool:
         """True when the checkpoint after `step` is to be looked at and was not yet."""
@@ -114,7 +124,7 @@ class Exam:
         self.folder.mkdir(parents=True, exist_ok=True)
         lora = self.file_of(step)
         save(lora)
-        answers = Answers(0.0, 0.0)
+        answers = Answers((), 0.0)
         for found in self._grid.answers():
             answers = found or answers
             yield None
@@ -159,19 +169,24 @@ class Exam:
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """What a resume needs besides the kept files: JSON-ready facts, and tensors."""
-        facts = {"scores": [score.model_dump(mode="json") for score in self.scores], "base_loss": self.base_loss}
+        facts = {
+            "scores": [score.model_dump(mode="json") for score in self.scores],
+            "base_loss": self.base_loss,
+            "errors": {str(step): errors for step, errors in self.errors.items()},
+        }
         return facts, {f"thumb.{step}": torch.from_numpy(thumb) for step, thumb in self.thumbs.items()}
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on from `state()`."""
         self.scores = [CheckpointScore.model_validate(score) for score in facts["scores"]]
         self.base_loss = facts["base_loss"]
+        self.errors = {int(step): tuple(errors) for step, errors in facts.get("errors", {}).items()}
         found = {name: tensor for name, tensor in tensors.items() if name.startswith("thumb.")}
         self.thumbs = {int(name.removeprefix("thumb.")): tensor.numpy() for name, tensor in found.items()}
 
     def _refer(self) -> Iterator[None]:
-        """Render the bare base and look at the training set, once."""
-        if self._reference is not None or not self._prompts.asking:
+        """Render the bare base and look at the training set, once; the bare base of an effect follows no guide."""
+        if self._reference is not None or not self._prompts.asking or self.config.kind is LoraKind.EFFECT:
             return
         asking: list[Frames] = []
         plain: list[Frames] = []
@@ -197,7 +212,9 @@ class Exam:
         frames = min(rule.default_frames, 3 * rule.frame_stride + 1)
         geometry = Geometry(width=self.config.width, height=self.config.height, num_frames=frames, fps=rule.fps)
         steps = max(8, self.resident.base.sampling.num_inference_steps // 2)
-        sample = SampleConfig(prompt=prompt, geometry=geometry, seed=self.config.preview_seed, num_inference_steps=steps)
+        sample = SampleConfig(
+            prompt=prompt, guide=self.showing.guide, geometry=geometry, seed=self.config.preview_seed, num_inference_steps=steps
+        )
         uses = [] if lora is None else [LoadedUse(lora, self.config.name, 1.0, None, self.config.kind)]
         for attempt in range(_YIELDS + 1):
             gives_way = self.gives_way if attempt < _YIELDS else NeverCancelled()
@@ -213,10 +230,11 @@ class Exam:
 
     def _score(self, step: int, answers: Answers, asking: list[Frames], plain: list[Frames]) -> CheckpointScore:
         """Everything that can be measured."""
-        figures: dict[str, Any] = {"held_out_loss": answers.loss} if self._holds_out else {}
+        figures: dict[str, Any] = self._on_held_out(step, answers) if self._holds_out else {}
         reference = self._reference
         if reference is not None:
-            figures["identity"] = reference.direction.moved(self._seen(reference.asking), self._seen(asking))
+            if self.config.kind is not LoraKind.MOTION:  # how frames look says nothing of how they follow each other
+                figures["identity"] = reference.direction.moved(self._seen(reference.asking), self._seen(asking))
             copied = reference.originals.copied_share(spread_frames(asking, _FRAMES_PER_CLIP))
             chance = reference.originals.copied_share(spread_frames(reference.asking, _FRAMES_PER_CLIP))
             figures["memorised"] = max(0.0, copied - chance)
@@ -226,8 +244,17 @@ class Exam:
         rounded = {name: round(value, 4) for name, value in figures.items()}
         return CheckpointScore(step=step, effect=answers.effect, **rounded)
 
+    def _on_held_out(self, step: int, answers: Answers) -> dict[str, float]:
+        """Loss, and how much of its difference to the lowest so far may be chance."""
+        self.errors[step] = answers.errors
+        found = {"held_out_loss": answers.loss}
+        if self.scores:
+            lowest = min(self.scores, key=lambda score: score.held_out_loss or 0.0)
+            found["held_out_noise"] = noise_between(answers.errors, self.errors[lowest.step])
+        return found
+
     def _record(self, score: CheckpointScore, asking: list[Frames]) -> None:
-        self.scores.append(select.with_faults(score, self.scores))
+        self.scores.append(select.with_faults(score, self.scores, self.base_loss))
         if asking:
             frame = Image.fromarray(asking[0][len(asking[0]) // 2])
             frame.thumbnail((_THUMB_PX, _THUMB_PX))
@@ -246,15 +273,15 @@ class Exam:
         return self.likeness.features(spread_frames(clips, _FRAMES_PER_CLIP))
 
 
-def prompts_for(config: TrainConfig, captions: Sequence[str]) -> Prompts:
+def prompts_for(config: TrainConfig, showing: Showing, captions: Sequence[str]) -> Prompts:
     """Two prompts that ask for what is learned, and the first of them without the trigger.
 
-    The preview prompt, then a caption, held-out ones first. An effect needs a control video and is judged by its questions alone.
+    What the training is shown by, then a caption, held-out ones first. An effect is looked at with its guide, or not at all.
     """
     if config.kind is LoraKind.EFFECT:
-        return Prompts((), ())
+        return Prompts((showing.prompt,) if showing.guide is not None else (), ())
     trigger = config.trigger
-    wanted = [text for text in (config.preview_prompt, *captions[:1]) if text]
+    wanted = [text for text in (showing.prompt, *captions[:1]) if text]
     asking = tuple(dict.fromkeys(wanted if trigger is None else [with_trigger(text, config.kind, trigger) for text in wanted]))
     plain = () if trigger is None else (class_caption(asking[0], config.kind, trigger),)
     return Prompts(asking, plain)

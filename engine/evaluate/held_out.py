@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Final, Protocol
 
 import torch
@@ -43,10 +44,21 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """Mean squared error over the grid, and the root mean square change the adapter makes, relative to the base's prediction."""
+    """How far off a checkpoint's predictions are, and what it changes."""
 
-    loss: float
-    effect: float
+    errors: tuple[float, ...]  # mean squared, one per question and noise level
+    effect: float  # root mean square of the change the adapter makes, relative to the base's prediction
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error over the grid."""
+        return fmean(self.errors)
+
+
+def noise_between(ones: Sequence[float], others: Sequence[float]) -> float:
+    """Standard error of the difference of two mean losses over the same questions, taken as independent; 0 for a single question."""
+    differences = [one - other for one, other in zip(ones, others, strict=True)]
+    return stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
 
 
 def held_out_count(num_items: int) -> int:
@@ -79,24 +91,25 @@ class HeldOutGrid:
         """Ask the bare base first, a pass at each `next`."""
         if self.base_loss is not None:
             return
-        base, total = [], 0.0
+        base, errors = [], []
         for question in self._questions:
             with adapter.disabled():
                 base.append(self._predicted(question))
-            total += _error(base[-1], question)
+            errors += _errors(base[-1], question)
             yield
-        self._base, self.base_loss = base, total / len(self._questions)
+        self._base, self.base_loss = base, fmean(errors)
 
     def answers(self) -> Iterator[Answers | None]:
         """Ask the base with its adapter: None after each pass, at last the answers. `ask_base` comes first."""
-        loss, changed, size = 0.0, 0.0, 0.0
+        errors: list[float] = []
+        changed, size = 0.0, 0.0
         for question, before in zip(self._questions, self._base, strict=True):
             predicted = self._predicted(question)
-            loss += _error(predicted, question)
+            errors += _errors(predicted, question)
             changed += float((predicted - before).square().sum())
             size += float(before.square().sum())
             yield None
-        yield Answers(loss / len(self._questions), math.sqrt(changed / max(size, 1e-12)))
+        yield Answers(tuple(errors), math.sqrt(changed / max(size, 1e-12)))
 
     @torch.no_grad()
     def _predicted(self, question: Question) -> torch.Tensor:
@@ -123,5 +136,6 @@ def _repeated(text: TextFeatures, count: int) -> TextFeatures:
     return TextFeatures(text.video.expand(count, -1, -1), text.audio.expand(count, -1, -1), text.mask.expand(count, -1))
 
 
-def _error(predicted: torch.Tensor, question: Question) -> float:
-    return float((predicted - question.target).square().mean())
+def _errors(predicted: torch.Tensor, question: Question) -> list[float]:
+    """Mean squared error at each noise level."""
+    return [float(error) for error in (predicted - question.target).square().mean(dim=(1, 2))]

@@ -1,7 +1,8 @@
 """Which checkpoint to keep, and when to stop: plain rules over the scores, so that the reasons can be told.
 
-A checkpoint with a fault is out. Of those without, the one nearest to the training set wins; when nothing looks at frames, the one
-with the lowest held-out loss. When all have faults, the one with the fewest; the earliest of equals.
+A checkpoint with a fault is out. Of those without, the nearest to the training set are looked at further: likeness is measured on a
+few clips, so near ones count as equal, and the held-out loss decides between them, or between all when nothing looks at frames. When all
+have faults, those with the fewest are compared; the earliest of equals wins.
 """
 
 from __future__ import annotations
@@ -14,25 +15,34 @@ from engine.contracts.selection import CheckpointScore, Fault
 MIN_EFFECT: Final = 1e-4
 """An adapter that changes predictions by less is dead: bf16 rounding alone is a hundred times as much as soon as anything changes."""
 
+OVERFIT_SHARE: Final = 0.25
+"""Of what the held-out loss had fallen from the base's to its lowest, the share that has to be lost again before a checkpoint is overfit:
+a likeness is often learned on while the loss on pictures never seen rises a little."""
+
 OVERFIT_MARGIN: Final = 0.02
-"""Held-out loss this share above the best so far is worse, not noise: the questions are the same each time."""
+"""The same as a share of the lowest loss, for trainings in which it never fell."""
+
+NOISE_ERRORS: Final = 2.0
+"""Standard errors a rise must exceed to be none of chance."""
 
 MAX_MEMORISED: Final = 0.25
 MAX_DRIFT: Final = 0.35
 MIN_MOTION: Final = 0.35
 IDENTITY_STEP: Final = 0.02
+IDENTITY_SHARE: Final = 0.1
+"""Likeness that lies less than either below the best is as good."""
+
 LOSS_STEP: Final = 0.003
 PATIENCE: Final = 3
 MAX_KEPT: Final = 4
 
 
-def with_faults(score: CheckpointScore, earlier: Sequence[CheckpointScore]) -> CheckpointScore:
-    """`score` with what speaks against it, given the scores of earlier steps."""
-    losses = [one.held_out_loss for one in earlier if one.held_out_loss is not None]
+def with_faults(score: CheckpointScore, earlier: Sequence[CheckpointScore], base_loss: float | None = None) -> CheckpointScore:
+    """`score` with what speaks against it, given the scores of earlier steps and the bare base's held-out loss."""
     faults = []
     if score.effect < MIN_EFFECT:
         faults.append(Fault.DEAD)
-    if losses and score.held_out_loss is not None and score.held_out_loss > (1.0 + OVERFIT_MARGIN) * min(losses):
+    if _is_overfit(score, earlier, base_loss):
         faults.append(Fault.OVERFIT)
     if score.memorised is not None and score.memorised > MAX_MEMORISED:
         faults.append(Fault.MEMORISED)
@@ -43,21 +53,38 @@ def with_faults(score: CheckpointScore, earlier: Sequence[CheckpointScore]) -> C
     return score.model_copy(update={"faults": tuple(faults)})
 
 
+def _is_overfit(score: CheckpointScore, earlier: Sequence[CheckpointScore], base_loss: float | None) -> bool:
+    """True when the held-out loss has risen by more than chance, and by enough to matter."""
+    losses = [one.held_out_loss for one in earlier if one.held_out_loss is not None]
+    if not losses or score.held_out_loss is None:
+        return False
+    lowest = min(losses)
+    fallen = max(0.0, (base_loss or lowest) - lowest)
+    matters = max(OVERFIT_SHARE * fallen, OVERFIT_MARGIN * lowest)
+    return score.held_out_loss - lowest > max(matters, NOISE_ERRORS * (score.held_out_noise or 0.0))
+
+
 def ranking(scores: Sequence[CheckpointScore]) -> list[CheckpointScore]:
-    """Best first. Identity counts in whole `IDENTITY_STEP`s, so that a hair's breadth does not beat an earlier, less trained step."""
-    return sorted(scores, key=_rank)
-
-
-def _rank(score: CheckpointScore) -> tuple[float, ...]:
-    seen = -round((score.identity or 0.0) / IDENTITY_STEP)
-    unseen = round((score.held_out_loss or 0.0) / LOSS_STEP)
-    dead = Fault.DEAD in score.faults
-    return (dead, len(score.faults), seen, unseen, score.step)
+    """Best first: each is what `chosen` would take of those that are left."""
+    left, ranked = list(scores), list[CheckpointScore]()
+    while left:
+        ranked.append(chosen(left))
+        left.remove(ranked[-1])
+    return ranked
 
 
 def chosen(scores: Sequence[CheckpointScore]) -> CheckpointScore:
-    """The best; `scores` is not empty."""
-    return ranking(scores)[0]
+    """The best of `scores`, which are not empty."""
+    fewest = min(_blame(score) for score in scores)
+    sound = [score for score in scores if _blame(score) == fewest]
+    likest = max(score.identity or 0.0 for score in sound)
+    alike = [score for score in sound if (score.identity or 0.0) >= likest - max(IDENTITY_STEP, IDENTITY_SHARE * likest)]
+    lowest = min(score.held_out_loss or 0.0 for score in alike)
+    return min((score for score in alike if (score.held_out_loss or 0.0) <= lowest + LOSS_STEP), key=lambda score: score.step)
+
+
+def _blame(score: CheckpointScore) -> tuple[bool, int]:
+    return Fault.DEAD in score.faults, len(score.faults)
 
 
 def kept_steps(scores: Sequence[CheckpointScore]) -> set[int]:

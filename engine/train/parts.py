@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.config import TrainConfig
 from engine.data.dataset import LocalItem, TextTable
 from engine.data.prepare import ItemReader
-from engine.evaluate.exam import Exam
+from engine.evaluate.exam import Exam, Showing
 from engine.model.loader import ResidentBase
 from engine.ports import CancelToken, EventSink, MetricLogger
 
@@ -33,6 +33,8 @@ class RunParts:
     sink: EventSink
     cancel: CancelToken
     metrics: MetricLogger
+    kept_aside: frozenset[int]  # items that are never learned, to judge by
+    showing: Showing
     render_preview: RenderPreview
     exam: Exam
     began_at: datetime  # goes into the manifest; a resumed run keeps the first one, so that its file is the same to the bit

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from engine.config import SampleConfig, TrainConfig
+from engine.config import TrainConfig
 from engine.contracts.controls import Control
-from engine.contracts.geometry import Geometry
 from engine.contracts.lora import DATASET_GUIDANCE
 from engine.control.condition import check_downscale
 from engine.control.extract import extractor_for
@@ -20,18 +19,17 @@ from engine.data.cache import FeatureCache
 from engine.data.captioner import captioner_of
 from engine.data.dataset import LocalItem, TextTable, data_sha256
 from engine.data.prepare import Extract, ItemReader
-from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
+from engine.errors import DatasetTooSmallError, InvalidConfigError
 from engine.evaluate.exam import Exam, looks_every
-from engine.evaluate.held_out import held_out_count
+from engine.evaluate.held_out import held_out_count, pick_held_out
 from engine.evaluate.identity import likeness_for
-from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
 from engine.model.loader import ResidentBase
-from engine.ports import CancelToken, Either, EventSink, MetricLogger, NeverCancelled, NullSink
-from engine.sample.generate import generate
-from engine.sample.video import contact_sheet
+from engine.ports import CancelToken, EventSink, MetricLogger, NeverCancelled
 from engine.train import checkpoint
 from engine.train.parts import RunParts
+from engine.train.preview import Previews, showing_of
 from engine.train.run import TrainingRun
+from engine.train.seeds import generator_for
 
 __all__ = ["LocalItem", "TrainingRun", "build_run"]
 
@@ -49,12 +47,14 @@ def build_run(
     resume: bool,
     gives_way: CancelToken | None = None,
     began_at: datetime | None = None,
+    shared_cache: Path | None = None,
 ) -> TrainingRun:
     """A training of `items` on `resident`, ready for `step()`; nothing is on the base yet.
 
     `resume` goes on from `run_dir/checkpoint` when there is one. A preview stops between two denoising steps when
     `gives_way` says that something more urgent waits, and is tried again later. `began_at` (default: now) is the date in the
-    manifest; a resumed run keeps that of its checkpoint.
+    manifest; a resumed run keeps that of its checkpoint. `shared_cache` is a folder of latents and text features that trainings of the
+    same files have in common.
 
     Raises:
         DatasetTooSmallError: fewer items than the kind needs at least.
@@ -70,8 +70,10 @@ def build_run(
     found = checkpoint.load_latest(run_dir / "checkpoint") if resume else None
     if found is not None and found.identity != identity:
         raise InvalidConfigError("The checkpoint belongs to another training: other settings, pictures or base; start anew.")
-    cache = FeatureCache(run_dir / "cache", resident)
+    cache = FeatureCache(run_dir / "cache", resident, shared_cache)
     rule = resident.base.profile.geometry
+    aside = pick_held_out(len(items), completed.held_out or 0, generator_for(completed.seed, "held-out"))
+    showing = showing_of(completed, items, aside, rule)
     parts = RunParts(
         resident=resident,
         config=completed,
@@ -98,51 +100,18 @@ def build_run(
         exam=Exam(
             resident=resident,
             config=completed,
+            showing=showing,
             likeness=likeness_for(resident.base.likeness if completed.evaluate_every else None, resident.device),
             folder=run_dir / "checkpoint",
             cancel=cancel,
             gives_way=gives_way or NeverCancelled(),
         ),
         began_at=datetime.fromisoformat(found.facts["began_at"]) if found is not None else began_at or datetime.now(UTC),
-        render_preview=_Previews(resident, completed, run_dir, cancel, gives_way or NeverCancelled()),
+        kept_aside=aside,
+        showing=showing,
+        render_preview=Previews(resident, completed, showing, run_dir, cancel, gives_way or NeverCancelled()),
     )
     return TrainingRun(parts, found)
-
-
-class _Previews:
-    """Renders the LoRA as it is, the way any clip is rendered, and draws the frames on one sheet."""
-
-    def __init__(self, resident: ResidentBase, config: TrainConfig, run_dir: Path, cancel: CancelToken, gives_way: CancelToken) -> None:
-        self._resident = resident
-        self._config = config
-        self._run_dir = run_dir
-        self._cancel = cancel
-        self._gives_way = gives_way
-
-    def __call__(self, step: int, lora: Path) -> Path | None:
-        """A PNG of the preview prompt with `lora`, or None when it gave way.
-
-        Raises:
-            JobCancelledError: the training itself was cancelled.
-        """
-        profile = self._resident.base.profile
-        geometry = Geometry(
-            width=self._config.width, height=self._config.height, num_frames=profile.geometry.default_frames, fps=profile.geometry.fps
-        )
-        sample = SampleConfig(prompt=self._config.preview_prompt, geometry=geometry, seed=self._config.preview_seed)
-        use = LoadedUse(lora, self._config.name, 1.0, self._config.trigger, self._config.kind)
-        sha256 = file_sha256(lora)
-        try:
-            clip = generate(self._resident, sample, [use], NullSink(), Either(self._cancel, self._gives_way))
-        except JobCancelledError:
-            if self._cancel.cancelled():
-                raise
-            return None
-        finally:
-            AdapterStack(self._resident).forget(sha256)
-        image = self._run_dir / f"preview-{step:06d}.png"
-        contact_sheet(clip.frames, image)
-        return image
 
 
 def _with_looks(config: TrainConfig, num_items: int) -> TrainConfig:

@@ -13,6 +13,7 @@ from engine.contracts.lora import LoraManifest
 from engine.contracts.selection import Fault, Selection
 from engine.errors import DeadAdapterError
 from engine.evaluate.chart import draw_selection
+from engine.evaluate.exam import Showing
 from engine.lora_file import read_header
 from engine.model.adapters import delta_norm, save_lora
 from engine.train.metrics import draw_loss_curve
@@ -30,6 +31,7 @@ class TrainedLora:
     selection: Selection | None = None  # None: too short to have a choice
     chart_png: Path | None = None
     kept: Mapping[int, Path] = field(default_factory=dict)  # step -> file, the chosen one included
+    showing: Showing = field(default_factory=Showing)  # what to render of it
 
 
 def write_result(parts: RunParts, state: TrainState) -> TrainedLora:
@@ -48,13 +50,14 @@ def write_result(parts: RunParts, state: TrainState) -> TrainedLora:
     path, curve = parts.run_dir / f"{name}.safetensors", parts.run_dir / "loss_curve.png"
     draw_loss_curve(curve, list(state.losses), list(state.losses.values()), name)
     if selection is None:
-        trained = TrainedLora(path, save_adapter(parts, state, path), curve)
+        trained = TrainedLora(path, save_adapter(parts, state, path), curve, showing=parts.showing)
     else:
         kept = parts.exam.kept_files()
         shutil.copyfile(kept[selection.chosen], path)
         chart = draw_selection(parts.run_dir / "selection.png", selection, parts.exam.thumbs, state.losses, name)
         (parts.run_dir / "selection.json").write_text(selection.model_dump_json(indent=1))
-        trained = TrainedLora(path, read_header(path).manifest or manifest_of(parts, state), curve, selection, chart, kept)
+        passport = read_header(path).manifest or manifest_of(parts, state)
+        trained = TrainedLora(path, passport, curve, selection, chart, kept, parts.showing)
     parts.sink.progress(Phase.SAVING, 1, 1)
     return trained
 

@@ -26,7 +26,7 @@ from engine.data.dataset import Batch, Sample, collate
 from engine.data.prepare import Preparation
 from engine.errors import InvalidConfigError, JobCancelledError, LossNotFiniteError
 from engine.evaluate.exam import Exam
-from engine.evaluate.held_out import HeldOutGrid, pick_held_out
+from engine.evaluate.held_out import HeldOutGrid
 from engine.model.loader import pack_latents
 from engine.model.memory import guarded
 from engine.train import checkpoint
@@ -65,7 +65,6 @@ class TrainingRun:
         self._pace: deque[float] = deque(maxlen=_TIMED_STEPS)
         self._preview_due = False
         self._closed = False
-        self._kept_aside = pick_held_out(len(parts.items), parts.config.held_out or 0, generator_for(parts.config.seed, "held-out"))
         parts.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = JsonlMetrics(parts.run_dir / "metrics.jsonl", after_step=self.steps_done)
 
@@ -192,7 +191,7 @@ class TrainingRun:
         """Do one piece of the preparation or, when all is done, begin to train."""
         parts, preparation = self._parts, self._preparation
         for sample in preparation.step():
-            if sample.item not in self._kept_aside:
+            if sample.item not in parts.kept_aside:
                 self._samples.append(sample)
             elif all(other.item != sample.item for other in self._held_out):
                 self._held_out.append(sample)  # one window of a long clip tells enough

@@ -181,6 +181,7 @@ def start_run(
     cancel: Any = None,
     resume: bool = False,
     gives_way: Any = None,
+    shared_cache: Path | None = None,
     **changes: Any,
 ) -> TrainingRun:
     """A run of `train_config(**changes)`."""
@@ -196,6 +197,7 @@ def start_run(
         NullMetrics(),
         resume,
         gives_way=gives_way,
+        shared_cache=shared_cache,
     )
 
 

@@ -90,7 +90,8 @@ class Stage:
 
             def finish(self) -> Any:
                 files = {"path": run_dir / "lora", "loss_curve_png": run_dir / "loss.png", "chart_png": None, "kept": {}}
-                return SimpleNamespace(manifest=manifest(), selection=None, **files)
+                showing = SimpleNamespace(prompt=config.preview_prompt, guide=None)
+                return SimpleNamespace(manifest=manifest(), selection=None, showing=showing, **files)
 
             def close(self) -> None:
                 stage.closed = True

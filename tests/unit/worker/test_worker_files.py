@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ async def test_cache_forgets_the_oldest_file_and_takes_nothing_from_a_job(store:
     await scratch.fetch([await _put(store, "b", "two")], tmp_path / "second")
     assert len(list((tmp_path / "home" / "cache").iterdir())) == 1
     assert first.read_text() == "one"
+
+
+async def test_features_share_the_caches_limit_and_outlive_their_job(store: ObjectStore, tmp_path: Path) -> None:
+    """What one training computed is there for the next one until something newer needs the room."""
+    scratch = Scratch(tmp_path / "home", store, cache_bytes=5)
+    async with scratch.job_folder(JOB_ID, 1):
+        (scratch.features / "latents").write_text("abc")
+    assert (scratch.features / "latents").exists()
+    os.utime(scratch.features / "latents", (0, 0))
+    await scratch.fetch([await _put(store, "a", "one")], tmp_path / "job")
+    assert not (scratch.features / "latents").exists()
 
 
 async def test_fetch_fails_when_an_object_is_gone(store: ObjectStore, tmp_path: Path) -> None:

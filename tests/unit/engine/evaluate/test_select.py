@@ -25,7 +25,7 @@ def _judged(*scores: CheckpointScore) -> list[CheckpointScore]:
     ("values", "fault"),
     [
         ({"effect": 1e-6}, Fault.DEAD),
-        ({"held_out_loss": 0.31}, Fault.OVERFIT),
+        ({"held_out_loss": 0.33}, Fault.OVERFIT),
         ({"memorised": 0.5}, Fault.MEMORISED),
         ({"drift": 0.6}, Fault.DRIFTED),
         ({"motion": 0.1}, Fault.FROZEN),
@@ -36,6 +36,27 @@ def test_each_fault_is_found_and_costs_the_choice(values: dict[str, float], faul
     judged = _judged(_score(100), _score(200, identity=0.9, **values))
     assert judged[1].faults == (fault,)
     assert chosen(judged).step == 100
+
+
+@pytest.mark.parametrize(
+    ("loss", "noise", "is_overfit"),
+    [
+        (0.309, 0.001, False),  # certain, but a small part of what was learned
+        (0.34, 0.025, False),  # large, but as likely chance
+        (0.34, 0.010, True),
+    ],
+)
+def test_a_rise_is_overfit_when_it_matters_and_is_no_chance(loss: float, noise: float, is_overfit: bool) -> None:
+    """A held-out loss that fell from 0.4 to 0.3 has to lose a quarter of that again, and two standard errors."""
+    risen = with_faults(_score(200, held_out_loss=loss, held_out_noise=noise), [_score(100, held_out_loss=0.3)], base_loss=0.4)
+    assert (Fault.OVERFIT in risen.faults) is is_overfit
+
+
+def test_a_loss_that_never_fell_is_judged_by_itself() -> None:
+    """A set the base knows already leaves nothing to lose a quarter of; two hundredths above the lowest are enough then."""
+    earlier = [_score(100, held_out_loss=0.3)]
+    assert with_faults(_score(200, held_out_loss=0.31), earlier, base_loss=0.29).faults == (Fault.OVERFIT,)
+    assert with_faults(_score(200, held_out_loss=0.305), earlier, base_loss=0.29).faults == ()
 
 
 def test_measures_that_are_missing_accuse_nobody() -> None:
@@ -54,6 +75,12 @@ def test_likest_checkpoint_without_fault_wins_and_the_earlier_of_equals() -> Non
 def test_lower_held_out_loss_decides_between_equally_like() -> None:
     """Without a difference in likeness the pictures kept aside decide."""
     assert chosen(_judged(_score(100, identity=None, held_out_loss=0.35), _score(200, identity=None, held_out_loss=0.3))).step == 200
+
+
+def test_a_little_more_likeness_does_not_beat_what_is_learned_better() -> None:
+    """Likeness of two clips is a rough figure; an early step whose clips happen to look well loses to one that knows the subject."""
+    assert chosen(_judged(_score(140, identity=0.271, held_out_loss=0.165), _score(400, identity=0.262, held_out_loss=0.134))).step == 400
+    assert chosen(_judged(_score(140, identity=0.35, held_out_loss=0.165), _score(400, identity=0.262, held_out_loss=0.134))).step == 140
 
 
 def test_least_bad_is_taken_when_all_have_faults() -> None:

@@ -16,18 +16,21 @@ from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceConditio
 from PIL import Image
 from pydantic import ValidationError
 
+from engine.config import GuideVideo
 from engine.contracts.controls import Control, ControlKind
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.control.extract import extractor_for, guiding_frames
 from engine.data.clips import read_window, survey
 from engine.errors import InvalidConfigError, InvalidMediaError, JobCancelledError
+from engine.evaluate.exam import Showing
 from engine.model.adapters import TrainableAdapter
 from engine.model.bases import VIDEO_TARGETS
 from engine.model.loader import ResidentBase
-from tests.support.engine import Switch, run_to_end, run_until, start_run, train_config, write_clip, write_pictures
+from tests.support.engine import Recorder, Switch, run_to_end, run_until, start_run, train_config, write_clip, write_pictures
 
 EDGES = Control(kind=ControlKind.EDGES)
 SETTINGS: dict[str, Any] = {"kind": LoraKind.EFFECT, "control": EDGES, "steps": 4}
+PREVIEWS: dict[str, Any] = {"preview_every": 4, "preview_prompt": "a red ball"}
 
 
 class _Spy:
@@ -128,6 +131,36 @@ def test_resumed_effect_ends_bit_identical(tiny: ResidentBase, tmp_path: Path) -
     assert manifest is not None
     assert manifest.control == EDGES
     assert metadata["reference_downscale_factor"] == "1"
+
+
+def test_previews_of_an_effect_follow_a_clip_that_is_kept_aside(
+    tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks at checkpoints, pictures on the way and the closing clip are guided, and show what the guide's caption says."""
+    items = [write_clip(tmp_path / f"clip-{index}.mp4", 9, 8, caption=f"a red ball {index}") for index in range(4)]
+    sink, spy = Recorder(), _Spy(tiny, monkeypatch)
+    with start_run(tiny, items, tmp_path / "run", sink=sink, **SETTINGS, evaluate_every=4, held_out=1, **PREVIEWS) as run:
+        run_until(run, 4)
+        spy.calls.clear()
+        while not run.finished:
+            run.step()
+        trained = run.finish()
+        aside = next(index for index in range(4) if index in run._parts.kept_aside)
+    clips = [call for call in spy.calls if call["hidden_states"].shape[0] == 2]  # with and without the prompt
+    assert clips
+    assert all(call["hidden_states"].shape[1] == 96 for call in clips)  # 48 tokens of the clip, 48 of its guide
+    assert [step for step, _ in sink.previews] == [4, 4]
+    assert trained.showing == Showing(f"zoko a red ball {aside}", GuideVideo(path=items[aside].path))
+    assert trained.selection is not None
+    assert trained.selection.scores[0].identity is None  # the bare base follows no guide: nothing to compare with
+
+
+def test_effect_is_shown_without_a_guide_when_no_item_can_be_one(tiny: ResidentBase, tmp_path: Path) -> None:
+    """Clips longer than any clip of the base, and stills, train an effect and guide nothing."""
+    items = [*write_pictures(tmp_path / "data", 3), write_clip(tmp_path / "long.mp4", 30, 8)]
+    with start_run(tiny, items, tmp_path / "run", **SETTINGS, preview_prompt="a red ball") as run:
+        run_to_end(run)
+        assert run.finish().showing == Showing("a red ball")
 
 
 def test_guide_decides_what_is_learned(tiny: ResidentBase, tmp_path: Path) -> None:

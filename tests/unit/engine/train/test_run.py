@@ -219,6 +219,29 @@ def test_training_lowers_the_loss_on_its_items(tiny: ResidentBase, tmp_path: Pat
     assert after < 0.97 * before
 
 
+def test_second_training_of_the_same_files_encodes_nothing(tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What depends on files, base and captions alone is taken from an earlier training; a damaged file is computed again, for both."""
+    items, shared = write_pictures(tmp_path / "data"), tmp_path / "shared"
+    with start_run(tiny, items, tmp_path / "one", shared_cache=shared) as run:
+        first = run_to_end(run)
+    encoded: list[str] = []
+    for name in ("encode_video", "encode_text"):
+        whole = getattr(ResidentBase, name)
+        monkeypatch.setattr(ResidentBase, name, lambda *args, whole=whole, name=name: (encoded.append(name), whole(*args))[1])
+    with start_run(tiny, items, tmp_path / "two", shared_cache=shared) as run:
+        second = run_to_end(run)
+    assert encoded == []
+    assert _same(first, second)
+    damaged = next(shared.glob("latents-*"))
+    damaged.unlink()  # not the first training's file, which is the same one
+    damaged.write_bytes(b"x")
+    for name, expected in (("three", ["encode_video"]), ("four", [])):
+        encoded.clear()
+        with start_run(tiny, items, tmp_path / name, shared_cache=shared) as run:
+            run_until(run, 1)
+        assert encoded == expected
+
+
 def test_each_call_does_one_small_thing(tiny: ResidentBase, tmp_path: Path) -> None:
     """Preparation goes item by item, so that a render waits for one picture at most, and every optimizer step is told."""
     sink = Recorder()

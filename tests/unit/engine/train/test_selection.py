@@ -12,7 +12,7 @@ from PIL import Image
 from engine.contracts.selection import CheckpointScore, Fault
 from engine.errors import DeadAdapterError, InvalidConfigError
 from engine.evaluate import exam, select
-from engine.evaluate.exam import looks_every, prompts_for
+from engine.evaluate.exam import Showing, looks_every, prompts_for
 from engine.evaluate.held_out import held_out_count
 from engine.lora_file import read_header
 from engine.model.loader import ResidentBase
@@ -151,7 +151,7 @@ def test_adapter_without_effect_is_a_failure(tiny: ResidentBase, tmp_path: Path)
 def test_chosen_file_is_not_the_last_when_the_last_is_worse(tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is the file of the chosen step."""
 
-    def worse_later(score: CheckpointScore, earlier: list[CheckpointScore]) -> CheckpointScore:
+    def worse_later(score: CheckpointScore, earlier: list[CheckpointScore], _: float | None) -> CheckpointScore:
         return score.model_copy(update={"faults": (Fault.OVERFIT,) if earlier else ()})
 
     monkeypatch.setattr(select, "with_faults", worse_later)
@@ -171,10 +171,10 @@ def test_usual_trainings_look_six_times_and_short_ones_never() -> None:
 
 def test_prompts_ask_with_and_without_the_trigger() -> None:
     """The preview prompt, a caption, and the plain form of the first."""
-    prompts = prompts_for(train_config(preview_prompt="walking on a beach"), ["zoko on a hill", "zoko in a forest"])
+    prompts = prompts_for(train_config(), Showing("walking on a beach"), ["zoko on a hill", "zoko in a forest"])
     assert prompts.asking == ("zoko walking on a beach", "zoko on a hill")
     assert prompts.plain == ("a creature walking on a beach",)
-    assert prompts_for(train_config(trigger=None), ["a hill"]).plain == ()
+    assert prompts_for(train_config(trigger=None), Showing(), ["a hill"]).plain == ()
 
 
 def test_holding_out_everything_is_refused(tiny: ResidentBase, tmp_path: Path) -> None:
