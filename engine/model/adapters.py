@@ -10,7 +10,7 @@ import math
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 
 from engine.contracts.lora import MAX_STACK, LoraKind
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
 from engine.model.loader import ResidentBase
+from engine.model.lora_layers import linear_layers
 from engine.model.lora_weights import LoraWeights, delta_norm, file_sha256, read_lora, save_lora
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
 MAX_LOADED: Final = 2 * MAX_STACK
 """LoRA files kept on the device for the next render; the least recently used one goes first."""
 
-_LORA: Final = ".lora_"
 _IN_TRAINING: Final = "in-training"
 
 
@@ -72,11 +71,12 @@ class TrainableAdapter:
 
     def __init__(self, resident: ResidentBase, rank: int, targets: Sequence[str], generator: torch.Generator) -> None:
         self._transformer: Any = resident.transformer
+        self._carriers = resident.lora_layers
         self.name = _IN_TRAINING
         if self.name in getattr(self._transformer, "peft_config", {}):
             raise RuntimeError("another training is on this base; close it first")
         pattern = re.compile("|".join(f"(?:{target})" for target in targets))
-        wanted = [module for module in _linear_layers(self._transformer) if pattern.fullmatch(module)]
+        wanted = [module for module in linear_layers(self._transformer) if pattern.fullmatch(module)]
         if not wanted:
             raise InvalidConfigError(f"The targets {', '.join(targets)} match nothing in {resident.base.name}.")
         self._layers: dict[str, Any] = {}
@@ -91,7 +91,7 @@ class TrainableAdapter:
         with _quiet_injection():
             inject_adapter_in_model(config, self._transformer, self.name)
         self._transformer._hf_peft_config_loaded = True  # noqa: SLF001 - what diffusers' own add_adapter sets; its loaders ask for it
-        self._layers = {module: layer for module, layer in _lora_layers(self._transformer).items() if self.name in layer.lora_A}
+        self._layers = {module: layer for module, layer in self._carriers.found().items() if self.name in layer.lora_A}
         for module, layer in self._layers.items():
             down, up = layer.lora_A[self.name], layer.lora_B[self.name]
             down.to(torch.float32)
@@ -101,7 +101,7 @@ class TrainableAdapter:
                 down.weight.copy_(torch.empty(down.weight.shape).uniform_(-bound, bound, generator=generator))
                 up.weight.zero_()
             self.modules[module] = (down.weight, up.weight)
-        _activate(self._transformer, {self.name: 1.0}, trainable=True)
+        self._carriers.train(self.name)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -121,7 +121,7 @@ class TrainableAdapter:
 
     def remove(self) -> None:
         """Take the adapter off; afterwards the base is exactly the base."""
-        _delete(self._transformer, self.name)
+        self._carriers.delete(self.name)
         self.modules, self._layers = {}, {}
 
 
@@ -131,6 +131,7 @@ class AdapterStack:
     def __init__(self, resident: ResidentBase) -> None:
         self._resident = resident
         self._transformer: Any = resident.transformer
+        self._carriers = resident.lora_layers
         self._loaded: OrderedDict[str, str] = resident.loaded_adapters  # sha256 -> adapter name, least recently used first
 
     @contextmanager
@@ -146,15 +147,14 @@ class AdapterStack:
         for use in uses:
             if not math.isfinite(use.weight):
                 raise InvalidConfigError(f"The weight of {use.name} must be a number, not {use.weight}.")
-        with _as_found(self._transformer):
-            weights: dict[str, float] = {}
-            for use in (*uses, *own):
-                adapter = self._load(use)
-                if adapter in weights:
-                    raise InvalidConfigError(f"{use.name} is in the stack twice; name each LoRA once.")
-                weights[adapter] = use.weight
-            self._trim(keep=set(weights))
-            _activate(self._transformer, {adapter: weight for adapter, weight in weights.items() if weight != 0.0}, trainable=False)
+        weights: dict[str, float] = {}
+        for use in (*uses, *own):
+            adapter = self._load(use)
+            if adapter in weights:
+                raise InvalidConfigError(f"{use.name} is in the stack twice; name each LoRA once.")
+            weights[adapter] = use.weight
+        self._trim(keep=set(weights))
+        with self._carriers.counting({adapter: weight for adapter, weight in weights.items() if weight != 0.0}):
             yield
 
     def forget(self, sha256: str | None = None) -> None:
@@ -162,7 +162,7 @@ class AdapterStack:
         for content in [sha256] if sha256 is not None else list(self._loaded):
             adapter = self._loaded.pop(content, None)
             if adapter is not None:
-                _delete(self._transformer, adapter)
+                self._carriers.delete(adapter)
 
     def _load(self, use: LoadedUse) -> str:
         """Name of the adapter that holds the file's weights, loading it when it is not there yet."""
@@ -181,17 +181,17 @@ class AdapterStack:
             state[f"{module}.lora_A.weight"] = down.to(self._resident.device, self._resident.dtype)
             state[f"{module}.lora_B.weight"] = up.to(self._resident.device, self._resident.dtype)
         try:
-            with _quiet_injection():
+            with self._carriers.as_found(), _quiet_injection():
                 self._transformer.load_lora_adapter(state, prefix=None, adapter_name=adapter, low_cpu_mem_usage=True)
         except (RuntimeError, ValueError, KeyError) as error:
-            _delete(self._transformer, adapter)
+            self._carriers.delete(adapter)
             raise AdapterIncompatibleError(f"{use.name} does not fit {self._resident.base.name}.") from error
         self._loaded[sha256] = adapter
         return adapter
 
     def _require_match(self, lora: LoraWeights, name: str) -> None:
         """Every module of the file must exist here with the same sizes; a part that silently does nothing helps nobody."""
-        layers = _linear_layers(self._transformer)
+        layers = linear_layers(self._transformer)
         for module, (down, up) in lora.modules.items():
             layer = layers.get(module)
             if layer is None or (layer.in_features, layer.out_features) != (down.shape[1], up.shape[0]):
@@ -203,7 +203,7 @@ class AdapterStack:
             if len(self._loaded) <= MAX_LOADED:
                 return
             if adapter not in keep:
-                _delete(self._transformer, adapter)
+                self._carriers.delete(adapter)
                 del self._loaded[sha256]
 
 
@@ -213,69 +213,3 @@ def _quiet_injection() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         yield
-
-
-def _linear_layers(transformer: Any) -> dict[str, Any]:
-    """Every linear layer by its name on the bare base, whether or not adapters hang on it."""
-    layers = {}
-    for name, module in transformer.named_modules():
-        if _LORA in name or name.endswith(".base_layer"):
-            continue
-        inner = module.base_layer if isinstance(module, LoraLayer) else module
-        if isinstance(inner, torch.nn.Linear):
-            layers[name] = inner
-    return layers
-
-
-def _lora_layers(transformer: Any) -> dict[str, Any]:
-    """Every layer that carries adapters, by its name on the bare base."""
-    return {name: module for name, module in transformer.named_modules() if isinstance(module, LoraLayer)}
-
-
-def _activate(transformer: Any, weights: Mapping[str, float], *, trainable: bool) -> None:
-    """Make exactly `weights` active on every layer; alpha equals rank in all our adapters, so the scale is the weight."""
-    names = list(weights)
-    for layer in _lora_layers(transformer).values():
-        if layer.disable_adapters:
-            layer.enable_adapters(True)
-        layer.set_adapter(names, inference_mode=not trainable)
-        for name, weight in weights.items():
-            layer.set_scale(name, weight)
-
-
-@contextmanager
-def _as_found(transformer: Any) -> Iterator[None]:
-    """Restore active adapters, scales, trainable parameters and train/eval modes on exit; layers wrapped meanwhile go quiet."""
-    before = {
-        layer: (list(layer.active_adapters), dict(layer.scaling), layer.disable_adapters) for layer in _lora_layers(transformer).values()
-    }
-    trainable = {id(parameter) for parameter in transformer.parameters() if parameter.requires_grad}
-    modes = {module: module.training for module in transformer.modules()}
-    try:
-        yield
-    finally:
-        for layer in _lora_layers(transformer).values():
-            active, scaling, disabled = before.get(layer, ([], {}, False))
-            layer.set_adapter(active, inference_mode=True)
-            layer.scaling.update({name: scale for name, scale in scaling.items() if name in layer.scaling})
-            if disabled:
-                layer.enable_adapters(False)
-        for parameter in transformer.parameters():
-            if parameter.requires_grad is not (id(parameter) in trainable):
-                parameter.requires_grad_(id(parameter) in trainable)
-        for module, training in modes.items():
-            if module.training is not training:
-                module.training = training
-
-
-def _delete(transformer: Any, name: str) -> None:
-    """Remove one adapter; without any left the layers are unwrapped, so that names and weights are the bare base's."""
-    for layer in _lora_layers(transformer).values():
-        if name in layer.lora_A:
-            if name in layer.active_adapters:  # else peft would activate another adapter in its place
-                layer.set_adapter([active for active in layer.active_adapters if active != name], inference_mode=True)
-            layer.delete_adapter(name)
-    configs = getattr(transformer, "peft_config", {})
-    configs.pop(name, None)
-    if not configs and _lora_layers(transformer):
-        transformer.unload_lora()

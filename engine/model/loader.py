@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -37,6 +38,7 @@ from PIL import Image
 from engine.contracts.geometry import Geometry
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
+from engine.model.lora_layers import LoraLayers
 from engine.model.lora_weights import LoraShelf
 from engine.model.memory import release_cached
 
@@ -97,6 +99,11 @@ class ResidentBase:
     def transformer(self) -> Any:
         """The denoiser; adapters hang on its linear layers."""
         return self.pipeline.transformer
+
+    @cached_property
+    def lora_layers(self) -> LoraLayers:
+        """The layers of the denoiser that carry adapters."""
+        return LoraLayers(self.transformer)
 
     def pipeline_for(self, kind: PipelineKind, *, fixed_sigmas: bool = False) -> Any:
         """A pipeline over the same components; nothing is loaded twice.

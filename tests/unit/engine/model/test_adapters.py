@@ -10,7 +10,7 @@ from diffusers import LTX2Pipeline
 
 from engine.contracts.lora import LoraKind
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
-from engine.model.adapters import MAX_LOADED, AdapterStack, LoadedUse, TrainableAdapter, save_lora
+from engine.model.adapters import MAX_LOADED, AdapterStack, LoadedUse, TrainableAdapter, file_sha256, save_lora
 from engine.model.bases import VIDEO_TARGETS
 from engine.model.loader import ResidentBase
 from engine.train.seeds import generator_for
@@ -210,6 +210,55 @@ def test_cache_drops_the_least_recently_used_file(tiny: ResidentBase, tmp_path: 
     before = list(tiny.loaded_adapters)
     with AdapterStack(tiny).applied([uses[1]]):
         assert list(tiny.loaded_adapters)[-1] == before[0]
+
+
+def test_switch_between_loaded_files_walks_no_modules(tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes a warm switch cheap at any size, beside a training too; the layers are found again once an adapter has gone."""
+    uses = [_file(tiny, tmp_path / f"use-{index}.safetensors", index) for index in range(2)]
+    training = _attach(tiny, seed=9)
+    wanted = []
+    for use in uses:
+        with AdapterStack(tiny).applied([use]):
+            wanted.append(predict(tiny))
+
+    def walked(*_: object, **__: object) -> None:
+        raise AssertionError("walked")
+
+    with monkeypatch.context() as patch:
+        for walk in ("named_modules", "modules", "parameters", "named_parameters"):
+            patch.setattr(tiny.transformer, walk, walked)
+        for use in uses:
+            with AdapterStack(tiny).applied([use]):
+                assert all(
+                    layer.active_adapters == [tiny.loaded_adapters[file_sha256(use.path)]] for layer in tiny.lora_layers.found().values()
+                )
+    training.remove()
+    for use, velocity in zip(uses, wanted, strict=True):
+        with AdapterStack(tiny).applied([use]):
+            assert torch.equal(predict(tiny), velocity)
+    tiny.transformer.unload_lora()  # somebody else's doing
+    assert not tiny.lora_layers.found()
+    tiny.loaded_adapters.clear()
+
+
+def test_file_of_several_ranks_counts_as_it_stands_in_the_file(tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without alphas every module adds weight * B @ A, whatever the rank of the others, as in ComfyUI and ltx-pipelines."""
+    names = ("transformer_blocks.0.attn1.to_q", "transformer_blocks.0.attn1.to_k", "transformer_blocks.0.attn1.to_v")
+    generator = torch.Generator().manual_seed(4)
+    modules = {}
+    for name, rank in zip(names, (4, 4, 16), strict=True):
+        layer = tiny.transformer.get_submodule(name)
+        down = torch.randn(rank, layer.in_features, generator=generator) * 0.05
+        modules[name] = (down, torch.randn(layer.out_features, rank, generator=generator) * 0.05)
+    path = tmp_path / "ranks.safetensors"
+    save_lora(path, modules, manifest(rank=16), torch.float32)
+    with monkeypatch.context() as patch:
+        for name, (down, up) in modules.items():
+            weight = tiny.transformer.get_submodule(name).weight
+            patch.setattr(weight, "data", weight.data + 0.5 * up @ down)
+        merged = predict(tiny)
+    with AdapterStack(tiny).applied([LoadedUse(path, "ranks", 0.5, None, LoraKind.STYLE)]):
+        assert torch.allclose(predict(tiny), merged, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 5])
