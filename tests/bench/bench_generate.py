@@ -1,14 +1,13 @@
 """What a render costs beside its denoising: figures for a note, never a test.
 
-`python tests/bench/bench_generate.py [switch|overhead|memory]` prints one JSON object.
+`python tests/bench/bench_generate.py [switch|overhead]` prints one JSON object.
 switch: changing a stack on a resident transformer of 100 million random weights, rank 32, against one of its denoising steps and against
 what a plain script does (load the pipeline, load the LoRA), in turns. overhead: `engine.sample.generate` against the bare call of
-diffusers' pipeline, in turns. memory: 200 renders with 40 different LoRAs in one process, its resident size and the base's checksum.
+diffusers' pipeline, in turns. What many renders leave behind is asked of the real child by `bench_child_memory.py`.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -34,17 +33,15 @@ from engine.model.bases import VIDEO_TARGETS, get_base
 from engine.model.loader import ResidentBase, load_base
 from engine.sample.generate import generate
 from tests.support.contracts import manifest
-from tests.support.engine import checksum
 
 SIZE = Geometry(width=32, height=32, num_frames=9, fps=8)
 PAIRS = 12
-JOBS, ADAPTERS = 200, 40
 
 
 def main(wanted: list[str]) -> None:
     """Measure what is asked for, or everything, then print."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    parts: dict[str, Callable[[Path], dict[str, Any]]] = {"switch": switch, "overhead": overhead, "memory": memory}
+    parts: dict[str, Callable[[Path], dict[str, Any]]] = {"switch": switch, "overhead": overhead}
     figures: dict[str, Any] = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_at_start": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as folder:
         for name in wanted or parts:
@@ -131,29 +128,6 @@ def overhead(folder: Path) -> dict[str, Any]:
     }
 
 
-def memory(folder: Path) -> dict[str, Any]:
-    """Resident size after every 40 of 200 renders with stacks of 40 LoRAs, and whether the base is still the base."""
-    resident = load_base(get_base("tiny"), "cpu")
-    before = checksum(resident)
-    uses = [write_lora(folder / f"{index}.safetensors", resident, index, rank=16) for index in range(ADAPTERS)]
-    sizes = []
-    for job in range(JOBS):
-        stack = [uses[job % ADAPTERS]] if job % 3 else [uses[job % ADAPTERS], uses[(job + 7) % ADAPTERS]]
-        prompt = f"a red ball on a beach {job % 50}"
-        generate(resident, SampleConfig(prompt=prompt, geometry=SIZE, seed=job, num_inference_steps=2), stack)
-        if (job + 1) % ADAPTERS == 0:
-            gc.collect()
-            sizes.append(round(resident_mib(), 1))
-    AdapterStack(resident).forget()
-    return {
-        "jobs": JOBS,
-        "adapters": ADAPTERS,
-        "rss_mib_after_each_40": sizes,
-        "growth_after_the_first_40": round(sizes[-1] / sizes[0] - 1, 4),
-        "base_unchanged": checksum(resident) == before,
-    }
-
-
 def write_base(folder: Path) -> Path:
     """The tiny base with a transformer of about 100 million random weights."""
     pipeline: Any = LTX2Pipeline.from_pretrained(get_base("tiny").source, dtype=torch.float32)
@@ -218,12 +192,6 @@ def timed(call: Callable[[], object]) -> float:
     began = time.process_time()
     call()
     return time.process_time() - began
-
-
-def resident_mib() -> float:
-    """Resident size of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def ms(seconds: float) -> float:
