@@ -96,6 +96,7 @@ async def serve(settings: WorkerSettings) -> None:
                 stall_timeout_s=settings.child_stall_timeout_s,
                 cancel_grace_s=settings.cancel_grace_s,
                 cpu_threads=settings.cpu_threads,
+                control_models=settings.control_models,
             )
         )
         tasks = Tasks(settings, book, runner, store, Scratch(settings.home, store, settings.cache_bytes), Checkpoints(store))

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from engine.config import SampleConfig, TrainConfig
+from engine.contracts.controls import ControlModels
 from engine.contracts.events import Phase, Progress
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import TrainLora
@@ -59,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base", required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--credentials", type=Path, required=True, help="folder of the certificate and key that sign clips")
+    parser.add_argument("--control-models", type=ControlModels.model_validate_json, default=ControlModels(), help="JSON object")
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args(argv)
     link = Link(args.parent)
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     began = time.monotonic()
     try:
         credentials = load_credentials(args.credentials)
-        resident = load_base(get_base(args.base), args.device)
+        resident = load_base(get_base(args.base), args.device, control_models=args.control_models)
     except (EngineError, OSError, RuntimeError) as error:
         link.send(pipe.StartFailed(code=code_of(error), detail=describe(error)))
         return 3

@@ -11,11 +11,15 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engine.contracts.controls import ControlModels
 from engine.contracts.status import SHARED, Lane
 
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 Pool = Annotated[str, StringConstraints(pattern=r"^(shared|guild:[0-9]{1,20})$")]
+
+
+_CONTROL_MODELS = ControlModels()
 
 
 def _default_worker_id() -> str:
@@ -39,6 +43,11 @@ class WorkerSettings(BaseSettings):
     store_url: str = Field(description="Object store shared with the bot: file:///folder or s3://bucket/prefix.")
     base: str = Field(default="tiny", description="Base model this worker keeps in GPU memory.")
     device: str = Field(default="auto", description="Torch device of the GPU child: auto, cpu, cuda, cuda:1.")
+    depth_model: str = Field(
+        default=_CONTROL_MODELS.depth, min_length=1, description="Model that reads depth from clips: a hub id or a folder."
+    )
+    person_model: str = Field(default=_CONTROL_MODELS.person, min_length=1, description="Model that finds people for their pose, likewise.")
+    pose_model: str = Field(default=_CONTROL_MODELS.pose, min_length=1, description="Model that finds the joints of each, likewise.")
     lanes: tuple[Lane, ...] = Field(default=tuple(Lane), min_length=1, description='Work this worker takes, as JSON: ["train", "render"].')
     serve: tuple[Pool, ...] = Field(
         default=(SHARED,),
@@ -105,6 +114,11 @@ class WorkerSettings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("name each one once")
         return names
+
+    @property
+    def control_models(self) -> ControlModels:
+        """What reads depth and pose."""
+        return ControlModels(depth=self.depth_model, person=self.person_model, pose=self.pose_model)
 
     @property
     def beat_s(self) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engine.contracts.controls import ControlModels
 from engine.contracts.model import Contract
 from engine.contracts.status import WorkerState
 from worker import pipe
@@ -39,6 +40,7 @@ class RunnerConfig:
     stall_timeout_s: float
     cancel_grace_s: float
     cpu_threads: int
+    control_models: ControlModels = field(default_factory=ControlModels)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -213,6 +215,7 @@ class Runner:
             *config.command,
             *("--base", config.base, "--device", config.device),
             *("--credentials", str(config.credentials_dir), "--parent", str(os.getpid())),
+            *("--control-models", config.control_models.model_dump_json()),
             env=config.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

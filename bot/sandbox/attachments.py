@@ -82,14 +82,15 @@ class Attachments:
 
     async def _rendered(self, render: Render) -> list[Path]:
         """Pictures of the procedural world, made by a process so that nothing of the engine is loaded here."""
-        name = render.character or render.style or "world"
+        name = render.character or render.style or render.motion or ("edges" if render.edges else "world")
         key = hashlib.sha256(render.model_dump_json().encode()).hexdigest()[:8]
         folder = self._folder / f"{name}-{key}"
         if not folder.is_dir():
             arguments = ["--count", str(render.count), "--seed", str(render.seed), "--out", str(folder)]
-            for flag, value in (("--character", render.character), ("--style", render.style)):
+            for flag, value in (("--character", render.character), ("--style", render.style), ("--motion", render.motion)):
                 if value is not None:
                     arguments += [flag, value]
+            arguments += ["--edges"] if render.edges else []
             arguments += ["--format", render.media]
             await _run([sys.executable, "-m", "engine.tiny.world", "render", *arguments])
         return sorted(p for p in folder.iterdir() if p.suffix != ".txt")

@@ -23,10 +23,12 @@ class _Part(BaseModel):
 
 
 class Render(_Part):
-    """Pictures made by the tiny base's procedural world: one held-out character, or one style."""
+    """Files made by the tiny base's procedural world: pictures of one held-out character or style, clips of one motion or for edges."""
 
     character: str | None = None
     style: str | None = None
+    motion: str | None = None
+    edges: bool = False
     count: int = Field(default=24, ge=1, le=200)
     seed: int = 0
     media: Literal["png", "mp4"] = "png"

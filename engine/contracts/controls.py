@@ -26,6 +26,14 @@ class ControlKind(StrEnum):
         return self is not ControlKind.VIDEO
 
 
+class ControlModels(Contract):
+    """Hub ids or folders of the transformers models that read guides from clips. All defaults are Apache-2.0."""
+
+    depth: str = "depth-anything/Depth-Anything-V2-Small-hf"
+    person: str = "PekingU/rtdetr_r50vd_coco_o365"  # finds people
+    pose: str = "usyd-community/vitpose-base-simple"  # finds the joints of each
+
+
 class Control(Contract):
     """What an effect LoRA is guided by; travels in its manifest, so that sampling prepares the guide as training did."""
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.control.models import MODELS, loaded
+from engine.contracts.controls import ControlModels
+from engine.control.models import loaded
 
 _FRAMES_AT_ONCE = 8
 _OUTLIERS = (1.0, 99.0)  # percentiles that become black and white, so that one odd pixel does not grey out the rest
@@ -24,16 +25,16 @@ class DepthExtractor:
         self._device = device
 
     @classmethod
-    def load(cls, device: str = "cpu", name: str = MODELS.depth) -> Self:
-        """The model called `name`.
+    def load(cls, models: ControlModels, device: str = "cpu") -> Self:
+        """The depth model.
 
         Raises:
             BaseUnavailableError: it is not on this machine and cannot be fetched.
         """
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-        processor = loaded("depth", name, AutoImageProcessor)
-        model = loaded("depth", name, AutoModelForDepthEstimation, use_safetensors=True)
+        processor = loaded("depth", models.depth, AutoImageProcessor)
+        model = loaded("depth", models.depth, AutoModelForDepthEstimation, use_safetensors=True)
         return cls(processor, model, device)
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

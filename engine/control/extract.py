@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.contracts.controls import Control, ControlKind
+from engine.contracts.controls import Control, ControlKind, ControlModels
 from engine.control.edges import edges
 from engine.data.buckets import fit_frames
+
+if TYPE_CHECKING:
+    from engine.model.loader import ResidentBase
 
 Frames = NDArray[np.uint8]  # [F, H, W, 3], RGB
 Extractor = Callable[[Frames], Frames]
 
 
-def extractor_for(kind: ControlKind, device: str = "cpu") -> Extractor:
+def extractor_for(kind: ControlKind, device: str = "cpu", models: ControlModels | None = None) -> Extractor:
     """What makes guiding frames of a clip's frames, at the same size and in the same number.
 
     Raises:
@@ -27,13 +31,25 @@ def extractor_for(kind: ControlKind, device: str = "cpu") -> Extractor:
         case ControlKind.DEPTH:
             from engine.control.depth import DepthExtractor
 
-            return DepthExtractor.load(device)
+            return DepthExtractor.load(models or ControlModels(), device)
         case ControlKind.POSE:
             from engine.control.pose import PoseExtractor
 
-            return PoseExtractor.load(device)
+            return PoseExtractor.load(models or ControlModels(), device)
         case ControlKind.VIDEO:
             return _as_it_is
+
+
+def extractor_of(resident: ResidentBase, kind: ControlKind) -> Extractor:
+    """The same on the base's device with its configured models, loaded once.
+
+    Raises:
+        BaseUnavailableError: as `extractor_for`.
+    """
+    if kind.value not in resident.extras:
+        resident.extras[kind.value] = extractor_for(kind, str(resident.device), resident.control_models)
+    extract: Extractor = resident.extras[kind.value]
+    return extract
 
 
 def guiding_frames(frames: Frames, control: Control, width: int, height: int, extract: Extractor) -> Frames:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.control.models import MODELS, loaded
+from engine.contracts.controls import ControlModels
+from engine.control.models import loaded
 
 _SURE: Final = 0.3  # score from which a person or a joint is drawn
 _BONES: Final = (
@@ -33,8 +34,8 @@ class PoseExtractor:
         self._device = device
 
     @classmethod
-    def load(cls, device: str = "cpu", person: str = MODELS.person, pose: str = MODELS.pose) -> Self:
-        """The models called `person` and `pose`.
+    def load(cls, models: ControlModels, device: str = "cpu") -> Self:
+        """The models that find people and their joints.
 
         Raises:
             BaseUnavailableError: one is not on this machine and cannot be fetched.
@@ -44,7 +45,7 @@ class PoseExtractor:
         def pair(what: str, name: str, kind: Any) -> tuple[Any, Any]:
             return loaded(what, name, AutoImageProcessor), loaded(what, name, kind, use_safetensors=True)
 
-        return cls(pair("person", person, AutoModelForObjectDetection), pair("pose", pose, VitPoseForPoseEstimation), device)
+        return cls(pair("person", models.person, AutoModelForObjectDetection), pair("pose", models.pose, VitPoseForPoseEstimation), device)
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Stick figures on black, [F, H, W, 3], of RGB frames [F, H, W, 3]."""

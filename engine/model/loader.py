@@ -35,6 +35,7 @@ from huggingface_hub import hf_hub_download
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.contracts.controls import ControlModels
 from engine.contracts.geometry import Geometry
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
@@ -92,8 +93,11 @@ class ResidentBase:
     pipelines: dict[tuple[PipelineKind, bool], Any] = field(default_factory=dict)
     """Kept by `pipeline_for`."""
 
+    control_models: ControlModels = field(default_factory=ControlModels)
+    """What reads depth and pose from clips."""
+
     extras: dict[str, Any] = field(default_factory=dict)
-    """Models that few jobs need, loaded once; kept by `upsampler`."""
+    """Models that few jobs need, loaded once; kept by `upsampler` and `engine.control.extract`."""
 
     @property
     def transformer(self) -> Any:
@@ -352,8 +356,12 @@ def pick_device(wanted: str = "auto") -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_base(base: Base, device: str = "auto", source: Path | str | None = None) -> ResidentBase:
+def load_base(
+    base: Base, device: str = "auto", source: Path | str | None = None, control_models: ControlModels | None = None
+) -> ResidentBase:
     """Load all components of `base` onto `device`; `source` overrides where its weights are read from.
+
+    `control_models` are only named here, and loaded when something is guided by depth or pose.
 
     Raises:
         BaseUnavailableError: the weights are not here, or are not a pipeline of this kind.
@@ -371,7 +379,14 @@ def load_base(base: Base, device: str = "auto", source: Path | str | None = None
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.requires_grad_(False).eval()
-    return ResidentBase(base=base, pipeline=pipeline, device=target, dtype=dtype, fingerprint=_fingerprint(base, where))
+    return ResidentBase(
+        base=base,
+        pipeline=pipeline,
+        device=target,
+        dtype=dtype,
+        fingerprint=_fingerprint(base, where),
+        control_models=control_models or ControlModels(),
+    )
 
 
 def _fingerprint(base: Base, where: Path | str) -> str:

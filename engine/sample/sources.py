@@ -17,7 +17,7 @@ from engine.contracts.generation import Fit, GenerationMode
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.control.condition import check_downscale
-from engine.control.extract import extractor_for, guiding_frames
+from engine.control.extract import extractor_of, guiding_frames
 from engine.data.media import load_picture
 from engine.data.videos import Frames, check_clip, fit_picture, read_clip
 from engine.errors import EffectMissingError, GuideMissingError, InvalidConfigError, VideoTooShortError
@@ -154,9 +154,7 @@ def _from_guide(resident: ResidentBase, config: SampleConfig, control: Control) 
     check_clip(guide.path, max_seconds=rule.max_frames / rule.fps)
     width, height = size.width // control.downscale, size.height // control.downscale
     frames = read_clip(guide.path, width, height, fps=size.fps, num_frames=size.num_frames, fit=config.fit)
-    extract = resident.extras.get(control.kind.value) or extractor_for(control.kind, str(resident.device))
-    resident.extras[control.kind.value] = extract
-    signal = guiding_frames(frames, control, size.width, size.height, extract)
+    signal = guiding_frames(frames, control, size.width, size.height, extractor_of(resident, control.kind))
     tokens = resident.latent_shape(size)[2] * (height // rule.spatial_compression) * (width // rule.spatial_compression)
     conditions = [given_frames(picture_of(config), resident.base.sampling.image_crf)] if config.image is not None else None
     arguments = {

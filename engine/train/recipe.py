@@ -13,7 +13,7 @@ from engine.config import TrainConfig
 from engine.contracts.controls import Control
 from engine.contracts.lora import DATASET_GUIDANCE
 from engine.control.condition import check_downscale
-from engine.control.extract import extractor_for
+from engine.control.extract import extractor_of
 from engine.data.buckets import sizes
 from engine.data.cache import FeatureCache
 from engine.data.captioner import captioner_of
@@ -139,7 +139,7 @@ def _require_size(resident: ResidentBase, config: TrainConfig) -> None:
 
 def _extractor(resident: ResidentBase, control: Control | None) -> Extract | None:
     """What makes guides of the items themselves; None when every item has to bring its own."""
-    return extractor_for(control.kind, str(resident.device)) if control is not None and control.kind.computed else None
+    return extractor_of(resident, control.kind) if control is not None and control.kind.computed else None
 
 
 def _identity(resident: ResidentBase, config: TrainConfig, data: str) -> str:

@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--base", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--credentials", required=True)
+    parser.add_argument("--control-models", required=True)
     parser.add_argument("--parent", type=int, required=True)
     args = parser.parse_args()
     link = Link(args.parent)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from engine.contracts.controls import ControlModels
 from worker.config import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +39,13 @@ def test_redis_url_may_come_without_the_prefix(monkeypatch: pytest.MonkeyPatch) 
     assert WorkerSettings().redis_url == "redis://hosted:6379/0"
     monkeypatch.setenv("CALLSHEET_REDIS_URL", "redis://ours:6379/0")
     assert WorkerSettings().redis_url == "redis://ours:6379/0"
+
+
+def test_models_that_read_guides_are_set_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not named keeps the model that Callsheet knows."""
+    monkeypatch.setenv("CALLSHEET_STORE_URL", "file:///store")
+    monkeypatch.setenv("CALLSHEET_DEPTH_MODEL", "/models/depth")
+    assert WorkerSettings().control_models == ControlModels(depth="/models/depth")
 
 
 def test_unknown_setting_is_refused_in_code() -> None:

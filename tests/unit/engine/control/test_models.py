@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,12 @@ from transformers import (
     YolosImageProcessor,
 )
 
+from engine.contracts.controls import ControlKind, ControlModels
 from engine.control.depth import DepthExtractor
+from engine.control.extract import extractor_of
 from engine.control.pose import PoseExtractor, draw_skeletons
 from engine.errors import BaseUnavailableError
+from engine.model.loader import ResidentBase
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
 
@@ -51,7 +55,7 @@ def depth_model(tmp_path: Path) -> str:
 
 def test_depth_is_grey_and_of_the_clips_own_size(depth_model: str) -> None:
     """One scale for the whole clip: black somewhere, white somewhere, the same for the same frames."""
-    extract = DepthExtractor.load(name=depth_model)
+    extract = DepthExtractor.load(ControlModels(depth=depth_model))
     drawn = extract(FRAMES)
     assert drawn.shape == FRAMES.shape
     assert drawn.dtype == np.uint8
@@ -78,9 +82,17 @@ def pose_models(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "person"), str(tmp_path / "pose")
 
 
+def test_base_reads_guides_with_its_configured_model_and_loads_it_once(tiny: ResidentBase, depth_model: str) -> None:
+    """The name comes from whoever loaded the base; training and sampling share the model."""
+    configured = replace(tiny, control_models=ControlModels(depth=depth_model), extras={})
+    extract = extractor_of(configured, ControlKind.DEPTH)
+    assert np.array_equal(extract(FRAMES), DepthExtractor.load(ControlModels(depth=depth_model))(FRAMES))
+    assert extractor_of(configured, ControlKind.DEPTH) is extract
+
+
 def test_pose_runs_from_pixels_to_lines(pose_models: tuple[str, str]) -> None:
     """Detector, joints and drawing fit together; random models find whatever they find, at the clip's own size."""
-    drawn = PoseExtractor.load(person=pose_models[0], pose=pose_models[1])(FRAMES)
+    drawn = PoseExtractor.load(ControlModels(person=pose_models[0], pose=pose_models[1]))(FRAMES)
     assert drawn.shape == FRAMES.shape
     assert drawn.dtype == np.uint8
 
@@ -98,6 +110,7 @@ def test_skeleton_has_a_line_between_sure_joints_only() -> None:
 def test_model_that_is_not_here_is_named_with_the_way_out(tmp_path: Path) -> None:
     """No traceback of a download: one sentence, before any work."""
     missing = str(tmp_path / "nothing")
-    for load in (lambda: DepthExtractor.load(name=missing), lambda: PoseExtractor.load(person=missing, pose=missing)):
+    models = ControlModels(depth=missing, person=missing, pose=missing)
+    for load in (DepthExtractor.load, PoseExtractor.load):
         with pytest.raises(BaseUnavailableError, match="is not on this machine: download it, or guide by edges"):
-            load()
+            load(models)
