@@ -37,9 +37,11 @@ async def store_findings(url: str) -> list[Finding]:
     return findings
 
 
-async def disk_findings(folder: Path) -> list[Finding]:
-    """Free space where we write."""
+async def disk_findings(folder: Path, least_bytes: int = 0) -> list[Finding]:
+    """Free space where we write; with less than `least_bytes` nothing works."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     line = f"{folder}: {free / 2**30:.1f} GiB free"
+    if free < least_bytes:
+        return [failed("disk", f"{line}, {least_bytes / 2**30:.1f} GiB are needed for any job; make room.")]
     return [ok("disk", line) if free >= LEAST_FREE_BYTES else warning("disk", f"{line}; make room before it is full")]

@@ -99,7 +99,8 @@ async def serve(settings: WorkerSettings) -> None:
                 control_models=settings.control_models,
             )
         )
-        tasks = Tasks(settings, book, runner, store, Scratch(settings.home, store, settings.cache_bytes), Checkpoints(store))
+        scratch = Scratch(settings.home, store, settings.cache_bytes, settings.least_free_bytes)
+        tasks = Tasks(settings, book, runner, store, scratch, Checkpoints(store))
         lanes = [
             GpuWorker(
                 lane=lane,
@@ -108,7 +109,7 @@ async def serve(settings: WorkerSettings) -> None:
                 task=tasks.run,
                 unreadable=tasks.unreadable,
                 ended=tasks.ended,
-                ready=lambda: runner.ready and not stop.is_set(),
+                ready=lambda: runner.ready and not stop.is_set() and tasks.willing,
                 poll_s=settings.poll_s,
             )
             for lane in settings.lanes
@@ -118,6 +119,7 @@ async def serve(settings: WorkerSettings) -> None:
             base=settings.base,
             serves=settings.serve,
             runner=runner,
+            fit=lambda: scratch.has_room,
             lanes=lanes,
             draining=stop.is_set,
             every_s=settings.announce_s,

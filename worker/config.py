@@ -66,6 +66,9 @@ class WorkerSettings(BaseSettings):
         description="Folder shared with the bot: certificate.pem and key.pem that sign every clip; a development pair is made when empty.",
     )
     cache_bytes: int = Field(default=20 * 2**30, ge=0, description="Downloads and features of training sets kept for reuse, in bytes.")
+    least_free_bytes: int = Field(
+        default=256 * 2**20, ge=0, description="With less room than this in the scratch folder no job is taken, in bytes."
+    )
 
     lease_s: float = Field(
         default=15.0, ge=0.5, le=3600, description="A job whose worker is silent this long is picked up by another worker."

@@ -24,7 +24,7 @@ async def examine(settings: WorkerSettings) -> int:
         [
             ("redis", lambda: redis_findings(settings)),
             ("store", lambda: store_findings(settings.store_url)),
-            ("disk", lambda: disk_findings(settings.home)),
+            ("disk", lambda: disk_findings(settings.home, settings.least_free_bytes)),
             ("gpu", lambda: gpu_findings(settings)),
         ]
     )

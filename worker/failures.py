@@ -38,9 +38,14 @@ def code_of(error: BaseException) -> FailureCode:
         return FailureCode.OUT_OF_MEMORY
     if isinstance(error, TimeoutError):
         return FailureCode.TIMED_OUT
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    if is_disk_trouble(error):
         return FailureCode.STORE_UNAVAILABLE
     return FailureCode.INTERNAL
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """True when the scratch disk is full or failing."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def describe(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.store import ObjectStore
 logger = logging.getLogger(__name__)
 
 PARALLEL_DOWNLOADS = 8
+ROOM_LOOK_S = 0.5
 
 
 class HomeInUseError(Exception):
@@ -48,7 +50,8 @@ def locked_home(home: Path) -> Iterator[Path]:
 class Scratch:
     """Downloads, features of training sets and job folders under an owned home."""
 
-    def __init__(self, home: Path, store: ObjectStore, cache_bytes: int) -> None:
+    def __init__(self, home: Path, store: ObjectStore, cache_bytes: int, least_free_bytes: int = 0) -> None:
+        self._home = home
         self._jobs = home / "jobs"
         self._cache = home / "cache"
         self._store = store
@@ -56,9 +59,40 @@ class Scratch:
         """Latents and text features for all trainings, named by what they depend on; the GPU child puts them here."""
 
         self._cache_bytes = cache_bytes
+        self._least_free_bytes = least_free_bytes
+        self._room, self._look_at = True, 0.0
         self._downloads = asyncio.Semaphore(PARALLEL_DOWNLOADS)
         for folder in (self._cache, self.features):
             folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def has_room(self) -> bool:
+        """False while the disk is too full for a job, even without the cache; looked at every `ROOM_LOOK_S`."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + ROOM_LOOK_S
+            room = self._free() >= self._least_free_bytes
+            if not room:
+                self.empty_cache()
+                room = self._free() >= self._least_free_bytes
+            if room is not self._room:
+                logger.warning("there is room for jobs again" if room else "the disk is full: no job is taken until there is room")
+            self._room = room
+        return self._room
+
+    def _free(self) -> int:
+        try:
+            return shutil.disk_usage(self._home).free
+        except OSError:  # a disk that fails has no room either
+            return -1
+
+    def empty_cache(self) -> None:
+        """Give back the room of what is kept for reuse; running jobs keep theirs."""
+        for path in self._kept():
+            path.unlink(missing_ok=True)
+
+    def _kept(self) -> Iterator[Path]:
+        """Whole files of the caches; what begins with a dot is still being written."""
+        return (path for folder in (self._cache, self.features) for path in folder.iterdir() if not path.name.startswith("."))
 
     @contextlib.asynccontextmanager
     async def job_folder(self, job_id: str, attempt: int) -> AsyncIterator[Path]:
@@ -97,7 +131,7 @@ class Scratch:
     def _trim(self) -> None:
         """Forget the files used longest ago until the caches fit their limit."""
         found = []
-        for path in (path for folder in (self._cache, self.features) for path in folder.iterdir()):
+        for path in self._kept():
             with contextlib.suppress(FileNotFoundError):  # the child renames what it puts there
                 facts = path.stat()
                 found.append((facts.st_mtime, facts.st_size, path))

@@ -28,7 +28,10 @@ class WorkerIdInUseError(Exception):
 
 
 class Heartbeat:
-    """Announces one worker process every `every_s`, and takes the announcement back on a clean exit."""
+    """Announces one worker process every `every_s`, and takes the announcement back on a clean exit.
+
+    `fit`: False while the machine can't take a job although its child could.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Heartbeat:
         base: str,
         serves: tuple[str, ...],
         runner: Runner,
+        fit: Callable[[], bool],
         lanes: Sequence[GpuWorker],
         draining: Callable[[], bool],
         every_s: float,
@@ -45,6 +49,7 @@ class Heartbeat:
         self._base = base
         self._serves = serves
         self._runner = runner
+        self._fit = fit
         self._lanes = tuple(lanes)
         self._draining = draining
         self._every_s = every_s
@@ -60,7 +65,7 @@ class Heartbeat:
                 busy[lane.lane] = lane.busy_with
         return WorkerStatus(
             worker_id=self._book.worker_id,
-            state=WorkerState.DRAINING if self._draining() else self._runner.state,
+            state=self._state,
             base=self._base,
             lanes=tuple(lane.lane for lane in self._lanes),
             busy=busy,
@@ -70,6 +75,14 @@ class Heartbeat:
             serves=self._serves,
             memory_bytes=self._runner.memory_bytes,
         )
+
+    @property
+    def _state(self) -> WorkerState:
+        if self._draining():
+            return WorkerState.DRAINING
+        if self._runner.ready and not self._fit():
+            return WorkerState.BROKEN  # its disk is full
+        return self._runner.state
 
     async def check_id_is_free(self) -> None:
         """Make sure that no live worker on another host has our id; one on this host would hold the scratch lock.

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from engine.contracts import objects
-from engine.contracts.events import Phase, Progress
+from engine.contracts.events import JobSucceeded, Phase, Progress
 from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
 from engine.contracts.model import JobId, StoredObject
@@ -26,7 +26,7 @@ from worker import pipe
 from worker.config import WorkerSettings
 from worker.connection import OUTAGE, patiently, stop_tasks
 from worker.events import Reporter
-from worker.failures import ChildDiedError, code_of, describe
+from worker.failures import ChildDiedError, code_of, describe, is_disk_trouble
 from worker.files import Checkpoints, Scratch
 from worker.lease import End, Lease, LeaseBook, Release
 from worker.runner import Runner, Work
@@ -64,8 +64,17 @@ class Tasks:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """Set on SIGTERM: trainings are suspended, nothing new is begun, and whatever ends without a result is handed back uncounted."""
 
+    _setbacks: int = 0
+    """Failures of disk or store in a row: what goes wrong here may go right elsewhere, so others get the first go at the next job."""
+    _rests_until: float = 0.0  # monotonic
+
     observe: Callable[[str, str, float], None] = lambda _kind, _ending, _seconds: None
     """Told of the end of every try: the job's kind, how the try ended, wall time in seconds."""
+
+    @property
+    def willing(self) -> bool:
+        """False while this worker had better leave jobs to others: its disk is full, or it has just failed for want of disk or store."""
+        return time.monotonic() >= self._rests_until and self.scratch.has_room
 
     async def run(self, lease: Lease, lowest_attempt: int, payload: dict[str, Any]) -> dict[str, Any]:
         """Run one try of the job and decide `lease.closing`. Returns what arq keeps as the result, for operators."""
@@ -88,6 +97,8 @@ class Tasks:
             lease.closing = replace(reporter.released(counted=False), pending=reporter.unsent)
             raise
         lease.closing = replace(lease.closing, pending=reporter.unsent)
+        if isinstance(lease.closing, End) and isinstance(lease.closing.event, JobSucceeded):
+            self._setbacks = 0
         if isinstance(lease.closing, Release):
             logger.warning("job goes back to its queue: %s", lease.closing, extra={"job_id": lease.job_id})
             return {"ending": "released", "attempt": lease.attempt}
@@ -144,6 +155,8 @@ class Tasks:
             if this.cancelled:
                 return reporter.cancelled(this.steps_done)
             logger.exception("try %d failed", lease.attempt, extra={"job_id": lease.job_id})
+            if is_disk_trouble(error):
+                self.scratch.empty_cache()
             innocent = isinstance(error, ChildDiedError) and not error.at_work
             return self._failure(this, code_of(error), describe(error), counted=not innocent)
 
@@ -257,6 +270,8 @@ class Tasks:
                         raise EndedEarlyError(this.reporter.released(counted=False))
                     case pipe.WorkFailed():
                         this.steps_done = message.steps_done
+                        if message.code is FailureCode.STORE_UNAVAILABLE:  # the child knows no store: its disk is full
+                            self.scratch.empty_cache()
                         raise EndedEarlyError(self._failure(this, message.code, message.detail, counted=True))
                     case pipe.AtWork():
                         pass
@@ -268,6 +283,9 @@ class Tasks:
             return this.reporter.released(counted=False)
         if not counted:
             return this.reporter.released(counted=False)
+        if code is FailureCode.STORE_UNAVAILABLE:
+            self._setbacks += 1
+            self._rests_until = time.monotonic() + min(MAX_RETRY_DELAY_S, self.settings.retry_delay_s * 2**self._setbacks)
         crashed = this.lease.crashed + 1
         if code.retryable and crashed < self.settings.max_attempts:
             delay_s = min(MAX_RETRY_DELAY_S, self.settings.retry_delay_s * 2 ** (crashed - 1))

@@ -17,13 +17,18 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from bot.sandbox.server import LoopbackDiscord
+from engine.contracts import wire
+from engine.contracts.events import EVENT_ADAPTER, JobStarted
+from tests.support import small_disk
 from tests.support.media import write_clip
 from tests.support.object_server import BUCKET, environment
 from tests.support.severed import SeverableWay
@@ -35,6 +40,7 @@ logger = logging.getLogger(__name__)
 WORKERS = ("w1", "w2", "w3")
 FIRST_INTERACTION = 7_000_000
 LEASE_S = 3.0
+WORKER = (sys.executable, "-m", "worker")
 SENDING = "POST /channels/{id}/messages"
 
 
@@ -65,16 +71,23 @@ def wishes(seed: int, count: int) -> list[Wish]:
     """Clips and trainings of many people, some premium; a few poison, a few cancelled."""
     chance, found = random.Random(seed), []
     for number in range(count):
-        user = 100 + chance.randrange(8)
         training = number % 8 == 3
+        user = 100 + (2 * chance.randrange(4) if training else chance.randrange(8))  # those with an even number are premium
         poison = not training and number % 20 == 12
         once = not training and number % 20 == 16
         words = f"exact-{number}" if training else "die" if poison else "die-once" if once else f"clip {number}"
         cancel = number % 15 == 14
-        found.append(
-            Wish(number, "train" if training else "generate", words, user, user % 2 == 0 or training, cancel, poison, chance.random() * 0.1)
-        )
+        found.append(Wish(number, "train" if training else "generate", words, user, user % 2 == 0, cancel, poison, chance.random() * 0.1))
     return found
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A whole worker was killed while it ran these jobs (id -> attempt)."""
+
+    at: float
+    worker: str
+    running: dict[str, int]
 
 
 @dataclass
@@ -91,6 +104,7 @@ class Fleet:
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
     bot: asyncio.subprocess.Process | None = None
     lives: int = 0
+    kills: list[Kill] = field(default_factory=list)
 
     @property
     def database(self) -> Path:
@@ -123,6 +137,7 @@ class Fleet:
             "CALLSHEET_DAILY_UNITS": "100000000",
             "CALLSHEET_FREE_DAILY_UNITS": "100000000",
             "CALLSHEET_MAX_OPEN_JOBS": "10000",
+            "CALLSHEET_DEFAULT_PLAN": "free",
             "CALLSHEET_TRAINING_STEPS": "60",
             "CALLSHEET_DISPATCH_INTERVAL_S": "0.05",
             "CALLSHEET_RECONCILE_INTERVAL_S": "1",
@@ -140,7 +155,7 @@ class Fleet:
                 stderr=asyncio.subprocess.STDOUT,
             )
 
-    async def start_worker(self, name: str, module: str = "worker") -> None:
+    async def start_worker(self, name: str, command: Sequence[str] = WORKER, **more: str) -> None:
         """Start one worker."""
         env = {
             **environment(self.object_server),
@@ -151,8 +166,9 @@ class Fleet:
             "CALLSHEET_MAX_ATTEMPTS": "6",
             "FAKE_CLIP": str(self.folder / "clip.mp4"),
             "PYTHONPATH": str(ROOT),
+            **more,
         }
-        self.workers[name] = await WorkerProcess.start(self.folder, self.valkey, name, module=module, **env)
+        self.workers[name] = await WorkerProcess.start(self.folder, self.valkey, name, command=command, **env)
 
     async def start(self) -> None:
         """Start everything."""
@@ -177,6 +193,8 @@ class Fleet:
     async def kill_worker(self, chance: random.Random) -> None:
         """SIGKILL, and a new process under the same name a little later."""
         name = chance.choice(WORKERS)
+        running = self.rows("SELECT job_id, attempt FROM jobs WHERE status = 'running' AND worker_id = ?", name)
+        self.kills.append(Kill(time.time(), name, {row["job_id"]: row["attempt"] for row in running}))
         self.workers[name].kill()
         await self.workers[name].exited()
         await asyncio.sleep(chance.random() * 2 * LEASE_S)
@@ -201,10 +219,24 @@ class Fleet:
             os.kill(await self.workers[chance.choice(WORKERS)].child_pid(within_s=5), signal.SIGKILL)
 
     async def fill_disk(self, chance: random.Random) -> None:
-        """A worker starts with a full disk; later it has room."""
+        """A worker's disk is full until its leases would be long lost; it notices by itself, or runs into it."""
         name = chance.choice(WORKERS)
         await self.workers[name].stop()
-        await self.start_worker(name, module="tests.support.full_disk_worker")
+        if not small_disk.possible():
+            self.accidents["full disks made up"] += 1
+            await self.start_worker(name, (sys.executable, "-m", "tests.support.full_disk_worker"))
+            return
+        scratch = self.folder / "scratch"
+        await self.start_worker(name, small_disk.worker_command(scratch), CALLSHEET_LEAST_FREE_BYTES=chance.choice(["0", "0", str(2**20)]))
+        worker = self.workers[name]
+        await worker.child_pid()
+        disk = small_disk.SmallDisk(worker.process.pid, scratch)
+        await asyncio.to_thread(disk.fill)
+        await asyncio.sleep(2 * LEASE_S)
+        disk.free()
+        log = worker.log.read_text()
+        self.accidents["writes to a full disk"] += log.count("No space left on device")
+        self.accidents["jobs left alone for want of room"] += log.count("the disk is full")
 
     async def kill_bot(self, chance: random.Random) -> None:
         """SIGKILL, and a start a little later."""
@@ -254,6 +286,21 @@ class Fleet:
         if self.bot is not None and self.bot.returncode is not None:
             log = (self.folder / f"bot-{self.lives}.log").read_text(errors="replace")
             raise AssertionError(f"the bot ended with {self.bot.returncode}:\n{log[-3000:]}")
+
+    async def recoveries(self) -> list[float]:
+        """Seconds from the SIGKILL of a whole worker to the next start of each job it ran, whoever made it."""
+        starts: dict[str, list[JobStarted]] = {}
+        async with Redis.from_url(self.valkey.url) as redis:
+            for _, fields in await redis.xrange(wire.Keys().events):
+                event = EVENT_ADAPTER.validate_json(fields[b"event"])
+                if isinstance(event, JobStarted):
+                    starts.setdefault(event.job_id, []).append(event)
+        found = []
+        for kill in self.kills:
+            for job_id, attempt in kill.running.items():
+                again = [event.at for event in starts.get(job_id, ()) if event.attempt > attempt]
+                found += [min(again) - kill.at] if again else []
+        return found
 
     # ---- what the bot wrote down ------------------------------------------------------------------------------------------------------
 

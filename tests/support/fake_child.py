@@ -8,6 +8,7 @@ checkpoint or marker), `oom` (OUT_OF_MEMORY), `bad-config` (INVALID_CONFIG), `de
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
@@ -24,6 +25,7 @@ from engine.contracts.jobs import TrainLora
 from tests.support.contracts import manifest
 from worker import pipe
 from worker.child_link import Link
+from worker.failures import code_of, describe
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.02"))
 RENDER_STEPS = 4
@@ -68,6 +70,7 @@ class FakeChild:
         self.link = link
         self.renders: deque[pipe.StartRender] = deque()
         self.training: Iterator[None] | None = None
+        self.trained = ""
         self.suspended: set[str] = set()
         self.leaving = False
 
@@ -78,7 +81,7 @@ class FakeChild:
                     case pipe.StartRender():
                         self.renders.append(command)
                     case pipe.StartTraining():
-                        self.training = self._train(command)
+                        self.training, self.trained = self._train(command), command.job.job_id
                     case pipe.SuspendWork():
                         self.suspended.add(command.job_id)
                     case pipe.CancelWork():
@@ -86,10 +89,25 @@ class FakeChild:
                     case pipe.Shutdown():
                         self.leaving = True
             if self.renders:
-                for _ in self._render(self.renders.popleft()):
-                    pass
-            if self.training is not None and next(self.training, "over") == "over":
+                command = self.renders.popleft()
+                with self._disk_trouble_told(command.job.job_id):
+                    for _ in self._render(command):
+                        pass
+            if self.training is not None and self._trains_no_further():
                 self.training = None
+
+    def _trains_no_further(self) -> bool:
+        with self._disk_trouble_told(self.trained):
+            return next(self.training or iter(()), "over") == "over"
+        return True
+
+    @contextlib.contextmanager
+    def _disk_trouble_told(self, job_id: str) -> Iterator[None]:
+        """As the real child does with whatever goes wrong."""
+        try:
+            yield
+        except OSError as error:
+            self.link.send(pipe.WorkFailed(job_id=job_id, code=code_of(error), detail=describe(error), steps_done=0))
 
     def _step(self, job_id: str, words: list[str], step: int) -> bool:
         """One step; False when the job has ended with it."""

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from engine.contracts import wire
 from engine.contracts.events import EVENT_ADAPTER, Event, JobCancelled, JobFailed, JobSucceeded
 from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
 from engine.contracts.model import StoredObject
+from engine.contracts.status import WorkerState, WorkerStatus
 from engine.contracts.versions import encode, version_needed
 from engine.store import ObjectStore
 from tests.support.valkey import Valkey
@@ -52,7 +53,14 @@ class WorkerProcess:
 
     @classmethod
     async def start(
-        cls, folder: Path, valkey: Valkey, name: str = "w1", *, child: str | None = FAKE_CHILD, module: str = "worker", **env: str
+        cls,
+        folder: Path,
+        valkey: Valkey,
+        name: str = "w1",
+        *,
+        child: str | None = FAKE_CHILD,
+        command: Sequence[str] = (sys.executable, "-m", "worker"),
+        **env: str,
     ) -> Self:
         """Start a worker with quick leases; `env` overrides any variable. With `child=None` the real child runs."""
         settings = {
@@ -71,7 +79,7 @@ class WorkerProcess:
         log = folder / f"{name}-{os.urandom(3).hex()}.log"
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module), cwd=ROOT, env=settings, stdout=stderr, stderr=asyncio.subprocess.STDOUT
+                *command, cwd=ROOT, env=settings, stdout=stderr, stderr=asyncio.subprocess.STDOUT
             )
         return cls(process, log)
 
@@ -145,6 +153,18 @@ class Studio:
                 worker.kill()
                 await worker.exited()
         await self.redis.aclose()
+
+    async def announced(self, name: str, state: WorkerState = WorkerState.READY) -> WorkerStatus:
+        """What a worker says of itself, once it says that it is in `state`."""
+
+        async def said() -> WorkerStatus | None:
+            raw = await self.redis.hget(KEYS.workers, name)
+            status = None if raw is None else WorkerStatus.model_validate_json(raw)
+            return status if status is not None and status.state is state else None
+
+        status = await eventually(said)
+        assert isinstance(status, WorkerStatus)
+        return status
 
     async def put(self, key: str, text: str, media_type: str = "image/png") -> StoredObject:
         """Store a small object."""

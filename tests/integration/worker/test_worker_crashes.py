@@ -14,7 +14,7 @@ from engine.contracts.status import WorkerState, WorkerStatus
 from tests.support.contracts import generate_video, train_lora
 from tests.support.workers import KEYS, Studio, eventually, new_job_id
 
-SLACK_S = 6.0  # what a busy machine may add to a lease; stock arq would add the job's time limit, a day
+RECOVERY_S = 20.0  # a lease of 3 s and what a busy machine adds; stock arq would take the job's time limit, a day
 
 
 async def test_training_goes_on_from_its_checkpoint_on_another_worker_when_its_worker_is_killed(studio: Studio) -> None:
@@ -38,13 +38,13 @@ async def test_job_of_a_killed_worker_starts_elsewhere_within_its_lease(studio: 
     first = await studio.worker("w1")
     job_id = await studio.enqueue(await _training(studio, steps=500))
     await studio.event(job_id, JobStarted)
-    second = await studio.worker("w2")
-    await second.child_pid()
+    await studio.worker("w2")
+    await studio.announced("w2")
     first.kill()
     killed_at = time.time()
     again = await studio.event(job_id, JobStarted, attempt=2)
     assert again.worker_id == "w2"
-    assert again.at - killed_at < 3 + SLACK_S
+    assert again.at - killed_at < RECOVERY_S
 
 
 async def test_restarted_worker_frees_its_own_jobs_at_once(studio: Studio) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from engine.contracts import wire
 from engine.contracts.events import JobFailed, JobStarted, JobSucceeded
 from engine.contracts.generation import Quality
@@ -11,7 +13,7 @@ from engine.contracts.versions import encode, version_needed
 from tests.support.contracts import generate_video
 from tests.support.workers import KEYS, Studio, eventually, new_job_id
 
-OLD = "tests.support.old_worker"
+OLD = (sys.executable, "-m", "tests.support.old_worker")
 
 
 async def _both_up(studio: Studio, *names: str) -> dict[str, WorkerStatus]:
@@ -30,7 +32,7 @@ def _newer() -> GenerateVideo:
 
 async def test_old_and_new_worker_serve_side_by_side_when_a_fleet_is_upgraded(studio: Studio) -> None:
     """Both take ordinary work; what needs the new version runs there, nothing fails, nothing runs twice."""
-    await studio.worker("old", module=OLD)
+    await studio.worker("old", command=OLD)
     await studio.worker("new")
     up = await _both_up(studio, "old", "new")
     assert (up["old"].contract_version, up["new"].contract_version) == (1, wire.CONTRACT_VERSION)
@@ -47,7 +49,7 @@ async def test_old_and_new_worker_serve_side_by_side_when_a_fleet_is_upgraded(st
 
 async def test_job_too_new_for_a_worker_goes_back_to_its_queue_when_it_comes_there(studio: Studio) -> None:
     """A worker that can't read a job leaves it to those who can; no try is used up, nothing is told to anybody."""
-    await studio.worker("old", module=OLD)
+    await studio.worker("old", command=OLD)
     await _both_up(studio, "old")
     job = _newer()
     assert version_needed(job) == wire.CONTRACT_VERSION

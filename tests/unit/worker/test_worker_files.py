@@ -58,6 +58,20 @@ async def test_features_share_the_caches_limit_and_outlive_their_job(store: Obje
     assert not (scratch.features / "latents").exists()
 
 
+async def test_cache_is_given_up_before_jobs_are(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room counts without what is kept for reuse; and it is not asked for at every look at the queue."""
+    scratch = Scratch(tmp_path / "home", store, 1000, least_free_bytes=10)
+    await scratch.fetch([await _put(store, "a", "one")], tmp_path / "first")
+    cache = tmp_path / "home" / "cache"
+    monkeypatch.setattr(scratch, "_free", lambda: 5 if any(cache.iterdir()) else 10)
+    assert scratch.has_room
+    assert not any(cache.iterdir())
+    monkeypatch.setattr(scratch, "_free", lambda: 9)
+    assert scratch.has_room
+    monkeypatch.setattr(scratch, "_look_at", 0.0)
+    assert not scratch.has_room
+
+
 async def test_fetch_fails_when_an_object_is_gone(store: ObjectStore, tmp_path: Path) -> None:
     """The error carries its own code."""
     obj = await _put(store, "a", "one")
