@@ -64,11 +64,12 @@ class Administration:
         """What a server used in the last `days` days, today included."""
         db, today = self.database.reader, window_of(self.clock())
         since = today - (days - 1) * WINDOW_S
+        people = await ledger.people_of_server(db, guild_id, since)
         return UsageReport(
             days=tuple(fill_days(await ledger.days_of_server(db, guild_id, since), today, days)),
             jobs=tuple(await usage.job_counts(db, guild_id, since)),
-            people=await usage.people(db, guild_id, since),
-            top=tuple(await ledger.top_of_server(db, guild_id, since, LISTED_PEOPLE)),
+            people=len(people),
+            top=tuple((user_id, spent) for user_id, spent in people[:LISTED_PEOPLE] if spent),
         )
 
     async def block(self, actor: Actor, user_id: int, reason: str, *, everywhere: bool) -> None:

@@ -13,6 +13,7 @@ from bot.services.files import Files
 from bot.services.loras import Lora, Loras, parse_name, refuse_taken
 from bot.services.values import Actor
 from bot.storage import library as table
+from bot.storage import loras as loras_table
 from bot.storage.database import Database
 from bot.storage.library import Filters, Scope, Version
 from bot.storage.loras import LoraState, Visibility
@@ -24,6 +25,8 @@ __all__ = ["Deletion", "Details", "Filters", "Library", "Page", "Scope", "Versio
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 6
+LOOKED_AHEAD = 10 * PAGE_SIZE
+"""LoRAs after a page that are looked for, so that near the end its length is known."""
 MAX_EXAMPLES = 3
 MAX_EXAMPLE_CHARS = 200
 
@@ -34,9 +37,14 @@ class Page:
 
     loras: tuple[Lora, ...]
     number: int
-    pages: int
-    total: int
+    found: int  # LoRAs on the shelf, as far as was looked
+    whole: bool  # that is all of them
     filters: Filters
+
+    @property
+    def pages(self) -> int:
+        """Pages of what was found."""
+        return max(1, -(-self.found // PAGE_SIZE))
 
 
 @dataclass(frozen=True)
@@ -69,16 +77,20 @@ class Library:
     async def page(self, actor: Actor, filters: Filters, number: int) -> Page:
         """One page of a shelf, newest first."""
         number = max(1, number)
-        found, total = await self._read(actor, filters, number)
-        pages = max(1, -(-total // PAGE_SIZE))
-        if not found and number > 1:  # what was on it has gone, or was never there
-            _, total = await self._read(actor, filters, 1)
-            number = pages = max(1, -(-total // PAGE_SIZE))
-            found, total = await self._read(actor, filters, number)
-        return Page(tuple(found), number, pages, total, filters)
+        ids = await self._ids(actor, filters, number)
+        if not ids and number > 1:  # what was on it has gone, or was never there
+            length = await table.shelf_length(self.database.reader, actor.user_id, actor.guild_id, filters)
+            number = max(1, -(-length // PAGE_SIZE))
+            ids = await self._ids(actor, filters, number) if length else []
+        records = await loras_table.get_many(self.database.reader, ids[:PAGE_SIZE])
+        shown = tuple(records[lora_id] for lora_id in ids[:PAGE_SIZE] if lora_id in records)
+        window = PAGE_SIZE + LOOKED_AHEAD
+        return Page(shown, number, (number - 1) * PAGE_SIZE + min(len(ids), window), len(ids) <= window, filters)
 
-    async def _read(self, actor: Actor, filters: Filters, number: int) -> tuple[list[Lora], int]:
-        return await table.page(self.database.reader, actor.user_id, actor.guild_id, filters, (number - 1) * PAGE_SIZE, PAGE_SIZE)
+    async def _ids(self, actor: Actor, filters: Filters, number: int) -> list[str]:
+        """Ids of a page, of what is looked for after it, and one more that tells whether that was all."""
+        offset, limit = (number - 1) * PAGE_SIZE, PAGE_SIZE + LOOKED_AHEAD + 1
+        return await table.shelf(self.database.reader, actor.user_id, actor.guild_id, filters, offset, limit)
 
     async def show(self, lora_id: str, actor: Actor) -> Details:
         """One LoRA in detail."""

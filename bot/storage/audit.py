@@ -28,8 +28,9 @@ async def insert(tx: Connection, entry: AuditEntry) -> None:
 
 async def latest(db: Connection, guild_id: int | None, limit: int) -> list[AuditEntry]:
     """The newest entries of a server, or (None) of all."""
+    where = "" if guild_id is None else "WHERE guild_id = :guild"
     rows = await db.execute_fetchall(
-        "SELECT * FROM audit WHERE :guild IS NULL OR guild_id = :guild ORDER BY entry_id DESC LIMIT :limit",
+        f"SELECT * FROM audit {where} ORDER BY entry_id DESC LIMIT :limit",  # noqa: S608 - constants
         {"guild": guild_id, "limit": limit},
     )
     return [AuditEntry(row["at"], row["actor_id"], row["guild_id"], row["action"], row["subject"]) for row in rows]

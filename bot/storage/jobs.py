@@ -387,8 +387,11 @@ async def finish(tx: Connection, job_id: str, ending: Ending) -> bool:
 async def made_at(db: Connection, sha256: str) -> float | None:
     """When the job ended whose clip, or whose LoRA's preview, has exactly this content; None when there is none."""
     rows = await db.execute_fetchall(
-        "SELECT min(finished_at) AS at FROM jobs WHERE result IS NOT NULL"
-        " AND (json_extract(result, '$.file.sha256') = :sha256 OR json_extract(result, '$.preview.sha256') = :sha256)",
+        # two looks, each with its own index: with OR in one condition every result would be read
+        """SELECT min(finished_at) AS at FROM (
+            SELECT finished_at FROM jobs WHERE result IS NOT NULL AND json_extract(result, '$.file.sha256') = :sha256
+            UNION ALL
+            SELECT finished_at FROM jobs WHERE result IS NOT NULL AND json_extract(result, '$.preview.sha256') = :sha256)""",
         {"sha256": sha256},
     )
     return next((row["at"] for row in rows), None)

@@ -104,11 +104,10 @@ async def days_of_server(db: Connection, guild_id: int, since: float) -> dict[fl
     return {float(row["day"]): Balance(row["held"], row["spent"]) for row in await db.execute_fetchall(sql, (guild_id, since))}
 
 
-async def top_of_server(db: Connection, guild_id: int, since: float, limit: int) -> list[tuple[int, int]]:
-    """Who spent most in a server: (user id, units)."""
-    sql = """SELECT user_id, sum(spent) AS spent FROM balances WHERE guild_id = ? AND day >= ?
-        GROUP BY user_id HAVING sum(spent) > 0 ORDER BY 2 DESC, 1 LIMIT ?"""
-    return [(int(row["user_id"]), int(row["spent"])) for row in await db.execute_fetchall(sql, (guild_id, since, limit))]
+async def people_of_server(db: Connection, guild_id: int, since: float) -> list[tuple[int, int]]:
+    """Everybody who started a job in a server, who spent most first: (user id, units spent)."""
+    sql = "SELECT user_id, sum(spent) AS spent FROM balances WHERE guild_id = ? AND day >= ? GROUP BY user_id ORDER BY 2 DESC, 1"
+    return [(int(row["user_id"]), int(row["spent"])) for row in await db.execute_fetchall(sql, (guild_id, since))]
 
 
 async def own_daily_limit(db: Connection, user_id: int) -> int | None:

@@ -11,7 +11,7 @@ from sqlite3 import Row
 from aiosqlite import Connection
 
 from bot.storage import loras
-from bot.storage.loras import LoraRecord, LoraState, Visibility, Withheld
+from bot.storage.loras import LoraState, Visibility, Withheld
 from engine.contracts.lora import LoraKind, LoraManifest
 from engine.contracts.model import StoredObject
 from engine.contracts.results import LoraTrained
@@ -58,8 +58,8 @@ class Version:
 
 # each shelf is read from one covering index in the order of its pages, and no LoRA stands on two of them
 _WANTED = """state <> 'gone' AND (withheld IS NULL OR owner_id = :me) AND (:kind IS NULL OR kind = :kind)
-    AND (:owner IS NULL OR owner_id = :owner) AND (:text = '%%' OR name LIKE :text ESCAPE '\\' OR lower(trigger_word) LIKE :text ESCAPE '\\'
-        OR lower(owner_name) LIKE :text ESCAPE '\\')"""
+    AND (:owner IS NULL OR owner_id = :owner) AND (:text = '%%' OR name LIKE :text ESCAPE '\\' OR trigger_word LIKE :text ESCAPE '\\'
+        OR owner_name LIKE :text ESCAPE '\\')"""
 _MINE = f"FROM loras WHERE owner_id = :me AND {_WANTED}"
 _SERVER = f"FROM loras WHERE guild_id = :guild AND visibility <> 'private' AND {_WANTED}"
 _PUBLIC = f"FROM loras WHERE visibility = 'public' AND {_WANTED}"
@@ -71,23 +71,29 @@ _SHELVES: Mapping[Scope, Sequence[str]] = {
 }
 
 
-async def page(
-    db: Connection, viewer_id: int, guild_id: int | None, filters: Filters, offset: int, limit: int
-) -> tuple[list[LoraRecord], int]:
-    """One page, newest LoRA first, and how many there are in all. What is withheld is shown to its owner only."""
-    pattern = "%" + filters.text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    values = {"me": viewer_id, "guild": guild_id, "kind": filters.kind, "owner": filters.owner_id, "text": pattern}
-    shelves = _SHELVES[filters.scope]
-    listing = " UNION ALL ".join(f"SELECT lora_id {shelf}" for shelf in shelves)
+async def shelf(db: Connection, viewer_id: int, guild_id: int | None, filters: Filters, offset: int, limit: int) -> list[str]:
+    """Ids of a stretch of a shelf, newest LoRA first. What is withheld is shown to its owner only.
+
+    Nothing beyond the stretch is read: a page never costs a walk through everything.
+    """
+    listing = " UNION ALL ".join(f"SELECT lora_id {part}" for part in _SHELVES[filters.scope])
     rows = await db.execute_fetchall(
         f"{listing} ORDER BY lora_id DESC LIMIT :limit OFFSET :offset",
-        values | {"limit": limit, "offset": offset},
+        _wanted(viewer_id, guild_id, filters) | {"limit": limit, "offset": offset},
     )
-    found = [row["lora_id"] for row in rows]
-    counting = " + ".join(f"(SELECT count(*) {shelf})" for shelf in shelves)
-    total = next(iter(await db.execute_fetchall(f"SELECT {counting} AS total", values)))["total"]
-    records = await loras.get_many(db, found)
-    return [records[lora_id] for lora_id in found], int(total) if found else 0
+    return [row["lora_id"] for row in rows]
+
+
+async def shelf_length(db: Connection, viewer_id: int, guild_id: int | None, filters: Filters) -> int:
+    """How many LoRAs `shelf` would list in all; reads every one of them."""
+    counting = " + ".join(f"(SELECT count(*) {part})" for part in _SHELVES[filters.scope])
+    rows = await db.execute_fetchall(f"SELECT {counting} AS total", _wanted(viewer_id, guild_id, filters))
+    return int(next(iter(rows))["total"])
+
+
+def _wanted(viewer_id: int, guild_id: int | None, filters: Filters) -> dict[str, object]:
+    pattern = "%" + filters.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    return {"me": viewer_id, "guild": guild_id, "kind": filters.kind, "owner": filters.owner_id, "text": pattern}
 
 
 async def add_version(tx: Connection, files: Version) -> int:

@@ -20,21 +20,13 @@ class JobCount:
 
 
 async def job_counts(db: Connection, guild_id: int, since: float) -> list[JobCount]:
-    """Jobs of a server since a moment, by kind and status."""
+    """Jobs of a server since the beginning of a day, by kind and status."""
     rows = await db.execute_fetchall(
-        """SELECT kind, status, count(*) AS jobs FROM jobs WHERE guild_id = ? AND created_at >= ?
-        GROUP BY kind, status ORDER BY kind, status""",
+        """SELECT kind, status, sum(jobs) AS jobs FROM job_counts WHERE guild_id = ? AND day >= ?
+        GROUP BY kind, status HAVING sum(jobs) > 0 ORDER BY kind, status""",
         (guild_id, since),
     )
     return [JobCount(row["kind"], row["status"], row["jobs"]) for row in rows]
-
-
-async def people(db: Connection, guild_id: int, since: float) -> int:
-    """How many people started a job in a server since a moment."""
-    rows = await db.execute_fetchall(
-        "SELECT count(DISTINCT user_id) AS people FROM balances WHERE guild_id = ? AND day >= ?", (guild_id, since)
-    )
-    return int(next(iter(rows))["people"])
 
 
 async def open_in(db: Connection, guild_id: int, limit: int) -> list[JobRecord]:

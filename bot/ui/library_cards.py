@@ -28,7 +28,7 @@ def page(found: Page, pictures: Mapping[str, str], asker_id: int) -> Card:
     """A page of the library. `pictures`: LoRA id to the name of an attached picture."""
     filters = found.filters
     card = Card(INFO_COLOUR).say(
-        words.browse_heading(found.total, found.number, found.pages),
+        words.browse_heading(found.found, found.number, found.pages, whole=found.whole),
         words.filter_line(filters.kind, filters.text, filters.owner_id, filters.scope),
     )
     if not found.loras:

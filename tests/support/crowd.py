@@ -15,7 +15,9 @@ from bot.services.servers import Limits
 from bot.services.values import Actor
 from bot.storage import cards as cards_table
 from bot.storage import jobs as jobs_table
+from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
+from bot.storage.reports import ReportReason
 from engine.contracts.events import JobStarted
 from engine.contracts.lora import LoraKind
 from engine.contracts.status import JobStatus
@@ -25,6 +27,7 @@ from tests.support.database import NOW
 
 FIRST_MEMBER = 1000
 DAYS = 60
+SHARES = 40
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ async def fill(database: Database, size: Size) -> Crowd:
         for number, (job_id, _) in enumerate(crowd.waiting):
             await cards_table.insert(tx, job_id, f"c{number}")
         await tx.executemany(
+            "INSERT INTO shares VALUES (?, ?, ?)", [(f"share-{number}", crowd.jobs[number][0], NOW) for number in range(SHARES)]
+        )
+        await tx.executemany(
             "INSERT INTO holdings VALUES ('discord', ?, 'premium', ?, NULL, ?, NULL)",
             [(f"e{number}", FIRST_MEMBER + number, NOW - DAYS * WINDOW_S) for number in range(0, size.members, 2)],
         )
@@ -121,16 +127,18 @@ def _plan(crowd: Crowd) -> None:
 def _job_rows(crowd: Crowd) -> Iterator[tuple[object, ...]]:
     uses = tuple(contracts.adapter_use(lora_id=lora_id, name=name) for lora_id, name, _ in crowd.loras[:1])
     request = contracts.generate_video(adapters=uses).model_dump_json()
-    result = rendered().model_dump_json()
+    plain = rendered()
+    result = plain.model_dump_json()
     total = len(crowd.jobs) + len(crowd.waiting)
     for number, (job_id, owner_id) in enumerate([*crowd.jobs, *crowd.waiting]):
         over = number < len(crowd.jobs)
         at = window_of(NOW) - DAYS * WINDOW_S * (1 - (number + 1) / total) + 3600
         guild_id = GUILD if number % 5 else GUILD + 1
+        made = result.replace(plain.file.sha256, f"{number:064x}") if over else None
         yield (
             *(job_id, JobStatus.SUCCEEDED if over else JobStatus.QUEUED, request.replace(contracts.JOB_ID, job_id)),
             *(owner_id, f"member {owner_id}", guild_id, CHANNEL + number % 7, 10_000_000 + number),
-            *(2 if over else None, at, at + 1 if over else None, at + 4 if over else None, at, at, result if over else None),
+            *(2 if over else None, at, at + 1 if over else None, at + 4 if over else None, at, at, made),
         )
 
 
@@ -217,6 +225,32 @@ def operations() -> dict[str, Operation]:
         await core.services.datasets.refuse_taken(core.database.reader, crowd.member(), f"new{core.number()}")
         await core.services.freezing.require_room(crowd.member(FIRST_MEMBER))
 
+    async def verified(core: Core, crowd: Crowd) -> None:
+        await jobs_table.made_at(core.database.reader, f"{dice.randrange(2**256):064x}")
+
+    async def shared(core: Core, crowd: Crowd) -> None:
+        job_id, owner_id = dice.choice(crowd.jobs)
+        await core.services.shares.share(job_id, crowd.member(owner_id))
+
+    async def watched(core: Core, crowd: Crowd) -> None:
+        await core.services.shares.open(f"share-{dice.randrange(SHARES)}")
+
+    async def reported(core: Core, crowd: Crowd) -> None:
+        job_id, _ = dice.choice(crowd.jobs)
+        reporter = crowd.member(10**8 + core.number())
+        here = Actor(reporter.user_id, (await core.record(job_id)).guild_id, "reporter")
+        await core.services.moderation.report(job_id, here, ReportReason.OTHER, "a note")
+
+    async def taken_down(core: Core, crowd: Crowd) -> None:
+        while not (waiting := await core.services.moderation.queue(admin(crowd))):
+            await reported(core, crowd)
+        report = waiting[0]
+        await core.services.moderation.uphold(report.report.report_id, admin(crowd))
+
+    async def leave(core: Core, crowd: Crowd) -> None:
+        await core.services.privacy.leaving()
+        await privacy_table.traces(core.database.reader, crowd.member().user_id)
+
     def admin(crowd: Crowd) -> Actor:
         return crowd.member(1, is_admin=True)
 
@@ -233,9 +267,20 @@ def operations() -> dict[str, Operation]:
         "/loras browse": page,
         "/loras browse mine": lambda core, crowd: page(core, crowd, scope=Scope.MINE),
         "/loras browse search": lambda core, crowd: page(core, crowd, text="hero00"),
+        "/loras browse search, nothing": lambda core, crowd: page(core, crowd, text="no such thing"),
         "/loras show": show,
         "/cast list": lambda core, crowd: core.services.casts.listed(crowd.member()),
         "/settings": settings,
+        "/verify": verified,
+        "job:share": shared,
+        "share page": watched,
+        "job:report": reported,
+        "/reports open": lambda core, crowd: core.services.moderation.queue(admin(crowd)),
+        "report:uphold": taken_down,
+        "/reports log": lambda core, crowd: core.services.audit.latest(admin(crowd)),
+        "/privacy likeness": lambda core, crowd: core.services.likenesses.showing(crowd.member()),
+        "/privacy export": lambda core, crowd: privacy_table.export(core.database.reader, crowd.member().user_id),
+        "/privacy delete": leave,
         "/admin usage, 90 days": lambda core, crowd: core.services.administration.usage(GUILD, 90),
         "/admin block": block,
         "/admin refund": refund,

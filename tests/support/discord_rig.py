@@ -289,7 +289,7 @@ class FakeLibrary:
 
     async def page(self, actor: Actor, filters: Filters, number: int) -> Page:
         """The list."""
-        return Page(tuple(self.found), 1, 1, len(self.found), filters)
+        return Page(tuple(self.found), 1, len(self.found), True, filters)
 
     async def show_named(self, name: str, actor: Actor) -> Details:
         """One of it."""

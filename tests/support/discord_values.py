@@ -266,9 +266,9 @@ def lora(name: str = "zoko", **changes: Any) -> Lora:
     return replace(blank, **changes)
 
 
-def page(found: Sequence[Lora], number: int = 1, pages: int = 1, filters: Filters | None = None) -> Page:
+def page(found: Sequence[Lora], number: int = 1, total: int | None = None, filters: Filters | None = None, *, whole: bool = True) -> Page:
     """A page of the library."""
-    return Page(tuple(found), number, pages, len(found), filters or Filters())
+    return Page(tuple(found), number, len(found) if total is None else total, whole, filters or Filters())
 
 
 def version(number: int = 1) -> Version:

@@ -32,10 +32,11 @@ _SCENES = {
 }
 
 
-def browse_heading(total: int, number: int, pages: int) -> str:
-    """Head of a page."""
-    where = f" · page {number} of {pages}" if pages > 1 else ""
-    return "### LoRAs you can use here" + (f"\n-# {fmt.count(total, 'LoRA')}{where}" if total else "")
+def browse_heading(total: int, number: int, pages: int, *, whole: bool) -> str:
+    """Head of a page; unless `whole`, there are more LoRAs than `total`."""
+    where = f" · page {number}" + (f" of {pages}" if whole else "") if pages > 1 else ""
+    many = fmt.count(total, "LoRA") if whole else f"more than {fmt.count(total, 'LoRA')}"
+    return "### LoRAs you can use here" + (f"\n-# {many}{where}" if total else "")
 
 
 def filter_line(kind: LoraKind | None, search: str, owner_id: int | None, scope: str) -> str:

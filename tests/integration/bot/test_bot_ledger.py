@@ -280,6 +280,15 @@ class LedgerMachine(RuleBasedStateMachine):
             assert record.units == one.units
             assert one.held == (0 if record.status.terminal else one.units)
 
+    @invariant()
+    def counted_jobs_are_those_of_the_rows(self) -> None:
+        """What reports add up is what adding up every row would say."""
+        day = f"CAST(created_at / {WINDOW_S} AS INTEGER) * {WINDOW_S}"
+        counted = "SELECT guild_id, day, kind, status, jobs FROM job_counts WHERE jobs > 0"
+        rows = f"SELECT guild_id, {day}, kind, status, count(*) FROM jobs GROUP BY 1, 2, 3, 4"
+        found = [{tuple(row) for row in self._run(self.database.reader.execute_fetchall(sql))} for sql in (counted, rows)]
+        assert found[0] == found[1]
+
     def _apply(self, events: list[Event], crash: bool) -> bool:
         """Apply the workers' events in one transaction; False when it crashed."""
 

@@ -15,7 +15,7 @@ from bot.config import BotSettings
 from bot.services.plans import Plan, Plans
 from bot.services.quotas import Quotas, window_of
 from bot.services.servers import Servers
-from bot.storage import jobs, ledger, loras
+from bot.storage import jobs, ledger, loras, usage
 from bot.storage.database import load_migrations, migrate, open_database
 from engine.contracts.status import JobStatus
 from tests.support.bot_core import ManualClock, actor
@@ -68,6 +68,8 @@ async def test_database_of_every_version_comes_up_to_date_with_its_data(version:
         lora = await loras.named(db, "zoko", 1, 10)
         assert lora is not None
         assert (lora.uses, lora.file is not None, lora.job_id) == (3, True, records[0].job_id)
+        counted = await usage.job_counts(db, 10, 0)
+        assert sum(count.jobs for count in counted) == sum(record.guild_id == 10 for record in records) > 0
 
 
 async def test_every_unit_of_the_first_version_is_still_there(tmp_path: Path) -> None:

@@ -10,14 +10,31 @@ import pytest
 from tests.support.bot_core import Core, PlayedWorker
 from tests.support.crowd import Size, background, fill, operations
 
-SMALL = {"guilds", "guild_channels", "guild_roles", "role_limits", "lanes", "shelf", "migrations", "cursors", "casts", "cast_members"}
+SMALL = {
+    "guilds",
+    "guild_channels",
+    "guild_roles",
+    "role_limits",
+    "lanes",
+    "shelf",
+    "migrations",
+    "cursors",
+    "casts",
+    "cast_members",
+    "erasures",
+}
 """Tables with a handful of rows per server, or one row in all."""
 READ_WHOLE = {
     # autocomplete answers from memory; this fills it again after the table has changed
     "SELECT lora_id, owner_id, guild_id, visibility, name, kind, base FROM loras",
     # sweeps: every ready LoRA is looked at, in the background
     "UPDATE loras SET frozen_at",
+    # an export looks into what notices say of others, too
+    "SELECT * FROM notices WHERE user_id",
 }
+
+GROWING = {"jobs_by_result_file", "jobs_by_result_preview", "jobs_posted"}
+"""Partial indexes over what has ended, which is more every day."""
 
 
 async def _statements(core: Core, name: str, heard: set[str]) -> None:
@@ -43,7 +60,9 @@ async def test_statement_uses_an_index(house: Core, name: str) -> None:
     """`EXPLAIN QUERY PLAN` shows no walk through a whole table that grows, but through partial indexes of what is open now."""
     heard: set[str] = set()
     await _statements(house, name, heard)
-    partial = {row[0] for row in await house.database.reader.execute_fetchall("SELECT name FROM sqlite_master WHERE sql LIKE '% WHERE %'")}
+    partial = {
+        row[0] for row in await house.database.reader.execute_fetchall("SELECT name FROM sqlite_master WHERE sql LIKE '% WHERE %'")
+    } - GROWING
     walks = []
     for statement in heard:
         if not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", statement, re.IGNORECASE) or _whole(statement):
@@ -53,7 +72,8 @@ async def test_statement_uses_an_index(house: Core, name: str) -> None:
         except sqlite3.OperationalError:  # a statement of a trigger, which has no plan of its own
             continue
         for step in steps:
-            walk = re.match(r"SCAN (\w+)(?: AS \w+)?(?: USING (?:COVERING )?INDEX (\w+))?", step["detail"])
+            # a search that compares nothing is a walk, too
+            walk = re.match(r"(?:SCAN|SEARCH) (\w+)(?: AS \w+)?(?: USING (?:COVERING )?INDEX (\w+))?(?!.*\()", step["detail"])
             table = await _table(house, walk[1]) if walk else None
             if walk and table is not None and table not in SMALL and walk[2] not in partial:
                 walks.append(f"{step['detail']}: {' '.join(statement.split())[:300]}")

@@ -144,7 +144,8 @@ CARDS: dict[str, Callable[[], Card]] = {
     ),
     "no jobs": lambda: job_cards.jobs([]),
     "loras": lambda: library_cards.page(values.page(many_loras()), {lora.lora_id: f"lora-{lora.lora_id}.png" for lora in many_loras()}, 1),
-    "loras without pictures": lambda: library_cards.page(values.page(many_loras(), number=2, pages=9), {}, 1),
+    "loras without pictures": lambda: library_cards.page(values.page(many_loras(), number=2, total=50), {}, 1),
+    "loras without end": lambda: library_cards.page(values.page(many_loras(), number=2, total=72, whole=False), {}, 1),
     "no loras": lambda: library_cards.page(values.page([]), {}, 1),
     "no loras found": lambda: library_cards.page(
         values.page([], filters=Filters(text="x" * 36, kind=LoraKind.STYLE, owner_id=2**63)), {}, 1
