@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,6 +138,7 @@ class Fleet:
             "CALLSHEET_FREE_DAILY_UNITS": "100000000",
             "CALLSHEET_MAX_OPEN_JOBS": "10000",
             "CALLSHEET_DEFAULT_PLAN": "free",
+            "CALLSHEET_TERMS_REQUIRED": "false",
             "CALLSHEET_TRAINING_STEPS": "60",
             "CALLSHEET_DISPATCH_INTERVAL_S": "0.05",
             "CALLSHEET_RECONCILE_INTERVAL_S": "1",
@@ -170,8 +171,10 @@ class Fleet:
         }
         self.workers[name] = await WorkerProcess.start(self.folder, self.valkey, name, command=command, **env)
 
-    async def start(self) -> None:
-        """Start everything."""
+    async def start(self, wanted: Sequence[Wish]) -> None:
+        """Start everything, with people who want this."""
+        channel = self.discord.channel("general")
+        self.plan.write_text("\n".join(wish.line(self.discord.guild.id, channel.id) for wish in wanted))
         await asyncio.to_thread(write_clip, self.folder / "clip.mp4")
         for name in WORKERS:
             await self.start_worker(name)
@@ -330,3 +333,20 @@ class Fleet:
                 left = self.rows("SELECT job_id, kind, status, attempt, losses, worker_id FROM jobs WHERE finished_at IS NULL")
                 raise AssertionError(f"{ended} ended, {pending} posts wait, open: {left[:10]}")
             await asyncio.sleep(0.2)
+
+
+@contextlib.asynccontextmanager
+async def open_fleet(folder: Path, object_server: str, *, durable: bool = True) -> AsyncIterator[Fleet]:
+    """Everything, not started yet; what runs at the end is ended. `durable`: Valkey keeps its data over a SIGKILL."""
+    valkey = Valkey(folder / "valkey", append_only=durable)
+    try:
+        async with LoopbackDiscord() as discord, SeverableWay(valkey.port) as way:
+            home = folder / "fleet"
+            home.mkdir()
+            fleet = Fleet(home, discord, valkey, way, object_server, home / "plan.jsonl")
+            try:
+                yield fleet
+            finally:
+                await fleet.close()
+    finally:
+        valkey.close()
