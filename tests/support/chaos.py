@@ -33,7 +33,7 @@ from tests.support.media import write_clip
 from tests.support.object_server import BUCKET, environment
 from tests.support.severed import SeverableWay
 from tests.support.valkey import Valkey
-from tests.support.workers import ROOT, WorkerProcess
+from tests.support.workers import ROOT, WorkerProcess, eventually
 
 logger = logging.getLogger(__name__)
 
@@ -232,8 +232,8 @@ class Fleet:
         scratch = self.folder / "scratch"
         await self.start_worker(name, small_disk.worker_command(scratch), CALLSHEET_LEAST_FREE_BYTES=chance.choice(["0", "0", str(2**20)]))
         worker = self.workers[name]
-        await worker.child_pid()
         disk = small_disk.SmallDisk(worker.process.pid, scratch)
+        await eventually(lambda: disk.there)
         await asyncio.to_thread(disk.fill)
         await asyncio.sleep(2 * LEASE_S)
         disk.free()

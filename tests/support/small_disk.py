@@ -53,8 +53,15 @@ class SmallDisk:
         """What lies in a folder of it."""
         return list((self._ballast.parent / name).iterdir())
 
+    @property
+    def there(self) -> bool:
+        """True once the worker's process has it; until then the path leads to the disk of everybody."""
+        mounts = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
+        return any(line.split()[4] == str(self.scratch) and " tmpfs " in line for line in mounts)
+
     def fill(self) -> int:
         """Leave no room at all; the bytes it took."""
+        assert self.there
         written = 0
         with self._ballast.open("wb", buffering=0) as file:
             while True:
