@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.contracts.jobs import DatasetItem
-from engine.contracts.lora import LoraKind
+from engine.contracts.lora import AdapterUse
 from tests.support.contracts import adapter_use, generate_video, stored, train_lora
 from tests.support.workers import eventually, new_job_id
 from worker import pipe
@@ -55,24 +55,16 @@ def training(pictures: Sequence[Path], run_dir: Path, steps: int) -> pipe.StartT
 def rendering(
     out_dir: Path,
     loras: Sequence[Path] = (),
+    uses: Sequence[AdapterUse] | None = None,
     *,
     files: Mapping[str, Path] | None = None,
-    weights: Sequence[float] = (),
-    kinds: Sequence[LoraKind] = (),
     **changes: Any,
 ) -> pipe.StartRender:
     """A clip with a stack of files; `files` are the local sources by their role, `changes` the job's other fields."""
     out_dir.mkdir(parents=True)
-    uses = tuple(
-        adapter_use(
-            lora_id=f"lora{number}",
-            name=f"lora{number}",
-            weight=weights[number] if weights else 1.0,
-            kind=kinds[number] if kinds else LoraKind.CHARACTER,
-        )
-        for number, _ in enumerate(loras)
-    )
-    job = generate_video(**{"job_id": new_job_id(), "adapters": uses, **changes})
+    if uses is None:
+        uses = [adapter_use(lora_id=f"lora{number}", name=f"lora{number}") for number, _ in enumerate(loras)]
+    job = generate_video(**{"job_id": new_job_id(), "adapters": tuple(uses), **changes})
     return pipe.StartRender(job=job, adapters=tuple(loras), image=None, out_dir=out_dir).model_copy(update=dict(files or {}))
 
 

@@ -12,7 +12,7 @@ import pytest
 from engine.contracts.controls import Control, ControlKind
 from engine.contracts.generation import Extension, GenerationMode, Guide, Quality, Restyle, Upscale, Variation
 from engine.contracts.lora import LoraKind
-from tests.support.contracts import geometry, stored
+from tests.support.contracts import adapter_use, geometry, stored
 from tests.support.lora_files import write_lora
 from tests.support.media import write_clip, write_picture
 from tests.support.real_child import frames_of, pixels_of, real_child, rendered, rendering, steps_logged, training
@@ -41,8 +41,13 @@ def requests(folder: Path) -> dict[str, Request]:
     }
 
     def request(changes: dict[str, Any], stack: list[Path]) -> Request:
-        kinds = [LoraKind.EFFECT if path is edges else LoraKind.CHARACTER for path in stack]
-        return lambda out_dir: rendering(out_dir, stack, weights=(0.9, 0.6), kinds=kinds, quality=Quality.FAST, **changes)
+        uses = [
+            adapter_use(
+                lora_id=path.stem, name=f"lora-{path.stem}", weight=weight, kind=LoraKind.EFFECT if path is edges else LoraKind.STYLE
+            )
+            for path, weight in zip(stack, (0.9, 0.6), strict=True)
+        ]
+        return lambda out_dir: rendering(out_dir, stack, uses, quality=Quality.FAST, **changes)
 
     return {name: request(changes, [loras[0], edges if name == "control" else loras[1]]) for name, changes in wanted.items()}
 
