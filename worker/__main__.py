@@ -97,6 +97,7 @@ async def serve(settings: WorkerSettings) -> None:
                 cancel_grace_s=settings.cancel_grace_s,
                 cpu_threads=settings.cpu_threads,
                 control_models=settings.control_models,
+                speed=settings.speed,
             )
         )
         scratch = Scratch(settings.home, store, settings.cache_bytes, settings.least_free_bytes)

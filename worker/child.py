@@ -25,6 +25,7 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import AdapterUse
 from engine.contracts.provenance import AdapterTrace
+from engine.contracts.speed import SpeedOptions
 from engine.errors import EngineError, JobCancelledError
 from engine.evaluate.scenes import judge_for
 from engine.model.adapters import LoadedUse, file_sha256
@@ -62,13 +63,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--credentials", type=Path, required=True, help="folder of the certificate and key that sign clips")
     parser.add_argument("--control-models", type=ControlModels.model_validate_json, default=ControlModels(), help="JSON object")
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--speed", type=SpeedOptions.model_validate_json, default=SpeedOptions(), help="options as JSON")
     args = parser.parse_args(argv)
     link = Link(args.parent)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     began = time.monotonic()
     try:
         credentials = load_credentials(args.credentials)
-        resident = load_base(get_base(args.base), args.device, control_models=args.control_models)
+        resident = load_base(get_base(args.base), args.device, control_models=args.control_models, speed=args.speed)
     except (EngineError, OSError, RuntimeError) as error:
         link.send(pipe.StartFailed(code=code_of(error), detail=describe(error)))
         return 3

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine.contracts.controls import ControlModels
+from engine.contracts.speed import SpeedOptions, TextEncoderPlace
 from engine.contracts.status import SHARED, Lane
 
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -89,6 +90,15 @@ class WorkerSettings(BaseSettings):
         ge=1,
         description="Threads the GPU child computes with on the CPU; half of the cores when not given, so a bot beside it stays quick.",
     )
+    attention: str = Field(
+        default="auto",
+        pattern=r"^[a-z0-9_]{1,60}$",
+        description="Attention kernel of renders by diffusers' name, such as native; auto: the fastest exact one that is installed.",
+    )
+    text_encoder: TextEncoderPlace = Field(
+        default=TextEncoderPlace.AUTO,
+        description="Where the text encoder is between prompts: device, host, or auto: host where the base nearly fills the device.",
+    )
     child_command: tuple[str, ...] = Field(
         default=(sys.executable, "-m", "worker.child"),
         min_length=1,
@@ -132,6 +142,11 @@ class WorkerSettings(BaseSettings):
     def announce_s(self) -> float:
         """Time between two heartbeats; they also notice outages, which has to happen within a beat (see `lease.GHOST_MS`)."""
         return min(self.heartbeat_s, self.beat_s)
+
+    @property
+    def speed(self) -> SpeedOptions:
+        """What the GPU child is told about itself."""
+        return SpeedOptions(attention=self.attention, text_encoder=self.text_encoder)
 
     @property
     def home(self) -> Path:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from engine.contracts.controls import ControlModels
 from engine.contracts.model import Contract
+from engine.contracts.speed import SpeedOptions
 from engine.contracts.status import WorkerState
 from worker import pipe
 from worker.failures import ChildDiedError, clip, describe_exit
@@ -41,6 +42,7 @@ class RunnerConfig:
     cancel_grace_s: float
     cpu_threads: int
     control_models: ControlModels = field(default_factory=ControlModels)
+    speed: SpeedOptions = field(default_factory=SpeedOptions)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -216,6 +218,7 @@ class Runner:
             *("--base", config.base, "--device", config.device),
             *("--credentials", str(config.credentials_dir), "--parent", str(os.getpid())),
             *("--control-models", config.control_models.model_dump_json()),
+            *("--speed", config.speed.model_dump_json()),
             env=config.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -37,11 +37,13 @@ from PIL import Image
 
 from engine.contracts.controls import ControlModels
 from engine.contracts.geometry import Geometry
+from engine.contracts.speed import SpeedOptions
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
 from engine.model.lora_layers import LoraLayers
 from engine.model.lora_weights import LoraShelf
 from engine.model.memory import release_cached
+from engine.model.speed import AttentionKernel, RestingEncoder, rests
 
 PipelineKind = Literal["text", "frames", "reference"]
 """From words alone; with given frames at the start; with reference tokens, and frames if wanted."""
@@ -50,6 +52,7 @@ _PIPELINES: Final[Mapping[PipelineKind, Any]] = {"text": LTX2Pipeline, "frames":
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FINGERPRINT_BYTES: Final = 1 << 20
+_DEFAULTS: Final = SpeedOptions()
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,12 @@ class ResidentBase:
 
     extras: dict[str, Any] = field(default_factory=dict)
     """Models that few jobs need, loaded once; kept by `upsampler` and `engine.control.extract`."""
+
+    kernel: AttentionKernel | None = None
+    """Of renders; None: torch's own attention."""
+
+    resting: RestingEncoder | None = None
+    """The text encoder, where it gives way to the denoiser; None: it stays on the device."""
 
     @property
     def transformer(self) -> Any:
@@ -183,14 +192,31 @@ class ResidentBase:
         return [float(sigma) for sigma in scheduler.sigmas]
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> TextFeatures:
-        """Connector outputs for `texts`, exactly as the pipeline computes them when it samples."""
-        embeds, mask, _, _ = self.pipeline.encode_prompt(
+    def read_text(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Text encoder states [B, L, D] and mask [B, L] for `texts`; the transformer reads them through the connectors.
+
+        Raises:
+            OutOfMemoryError: the text encoder waited in host memory and finds no room.
+        """
+        if self.resting is not None:
+            self.resting.come()
+        states, mask, _, _ = self.pipeline.encode_prompt(
             prompt=list(texts),
             do_classifier_free_guidance=False,
             max_sequence_length=self.base.sampling.max_sequence_length,
             device=self.device,
         )
+        return states, mask
+
+    def make_room(self) -> None:
+        """Before the denoiser runs: whatever only reads texts gives its place on the device back."""
+        if self.resting is not None:
+            self.resting.leave()
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> TextFeatures:
+        """Connector outputs for `texts`, exactly as the pipeline computes them when it samples."""
+        embeds, mask = self.read_text(texts)
         video, audio, mask = self.pipeline.connectors(embeds, mask, padding_side=self.pipeline.tokenizer.padding_side)
         return TextFeatures(video, audio, mask)
 
@@ -295,6 +321,7 @@ class ResidentBase:
         isolated: the video neither reads it nor sends it gradients (Lightricks train silent data without the stream).
         Noise levels are scaled to the 0..1000 that diffusers' transformer expects for `timestep` and for `sigma`.
         """
+        self.make_room()
         config = self.transformer.config
         batch = tokens.shape[0]
         scale = float(config.timestep_scale_multiplier)
@@ -357,7 +384,11 @@ def pick_device(wanted: str = "auto") -> torch.device:
 
 
 def load_base(
-    base: Base, device: str = "auto", source: Path | str | None = None, control_models: ControlModels | None = None
+    base: Base,
+    device: str = "auto",
+    source: Path | str | None = None,
+    control_models: ControlModels | None = None,
+    speed: SpeedOptions = _DEFAULTS,
 ) -> ResidentBase:
     """Load all components of `base` onto `device`; `source` overrides where its weights are read from.
 
@@ -365,6 +396,7 @@ def load_base(
 
     Raises:
         BaseUnavailableError: the weights are not here, or are not a pipeline of this kind.
+        InvalidConfigError: `speed` asks for what this machine does not have.
     """
     where = source or base.source
     if isinstance(where, Path) and not (where / "model_index.json").is_file():
@@ -375,10 +407,12 @@ def load_base(
     except (OSError, ValueError, KeyError) as error:
         raise BaseUnavailableError(f"The weights of {base.name} at {where} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(target)
-    for component in pipeline.components.values():
+    resting = RestingEncoder(pipeline.text_encoder, target) if rests(speed.text_encoder, pipeline.components, target) else None
+    for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
             component.requires_grad_(False).eval()
+            if resting is None or name != "text_encoder":
+                component.to(target)
     return ResidentBase(
         base=base,
         pipeline=pipeline,
@@ -386,6 +420,8 @@ def load_base(
         dtype=dtype,
         fingerprint=_fingerprint(base, where),
         control_models=control_models or ControlModels(),
+        kernel=AttentionKernel(pipeline.transformer, speed.attention),
+        resting=resting,
     )
 
 

@@ -6,6 +6,7 @@ Frames are those of diffusers' own pipelines over the base with the LoRA files l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -97,7 +98,10 @@ def _denoised(
     pipeline = resident.pipeline_for(start.pipeline, fixed_sigmas=planned.fixed_sigmas)
     progress.preparing(1)
     own = [_distilled(resident)] if planned.distilled else []
-    with guarded("This clip"), AdapterStack(resident).applied(uses, own), quiet_pipelines(), torch.inference_mode():
+    # guides bring masks of their own, which faster kernels do not know
+    kernel = resident.kernel.at_work() if resident.kernel is not None and start.pipeline != "reference" else nullcontext()
+    resident.make_room()
+    with guarded("This clip"), AdapterStack(resident).applied(uses, own), kernel, quiet_pipelines(), torch.inference_mode():
         progress.denoising()
         output = pipeline(
             prompt_embeds=prompt[0],

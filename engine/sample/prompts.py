@@ -12,18 +12,16 @@ PROMPT_CACHE_BYTES: Final = 1024 * 1024 * 1024  # LTX-2.3 keeps 385 MB a prompt:
 
 
 def prompt_states(resident: ResidentBase, text: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Text encoder states [1, L, D] and mask [1, L] of one text on the base's device, from the cache when they are there."""
+    """Text encoder states [1, L, D] and mask [1, L] of one text on the base's device, from the cache when they are there.
+
+    Raises:
+        OutOfMemoryError: as `ResidentBase.read_text`.
+    """
     cache = resident.prompt_states
     if text in cache:
         cache.move_to_end(text)
     else:
-        with torch.no_grad():
-            states, mask, _, _ = resident.pipeline.encode_prompt(
-                prompt=text,
-                do_classifier_free_guidance=False,
-                max_sequence_length=resident.base.sampling.max_sequence_length,
-                device=resident.device,
-            )
+        states, mask = resident.read_text([text])
         cache[text] = (states.cpu(), mask.cpu())
         while len(cache) > 1 and sum(s.nbytes + m.nbytes for s, m in cache.values()) > PROMPT_CACHE_BYTES:
             cache.popitem(last=False)

@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--credentials", required=True)
     parser.add_argument("--control-models", required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--speed")
     args = parser.parse_args()
     link = Link(args.parent)
     _pause(float(os.environ.get("FAKE_LOAD_S", "0")))
