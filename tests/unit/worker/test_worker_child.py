@@ -65,7 +65,7 @@ class Stage:
         self.on_clip: Callable[[str], None] = lambda prompt: None
         self.closed = False
 
-    def build_run(self, resident: Any, config: Any, items: Any, run_dir: Path, sink: Any, cancel: Any, *_: Any) -> Any:
+    def build_run(self, resident: Any, config: Any, items: Any, run_dir: Path, sink: Any, cancel: Any, *_: Any, **__: Any) -> Any:
         stage = self
 
         class Run:
