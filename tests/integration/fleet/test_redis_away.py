@@ -28,18 +28,16 @@ async def test_nothing_is_lost_and_people_are_told_when_redis_is_away(
     tmp_path: Path, endpoint: str, durable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some jobs run, some are handed out, most wait. What runs ends once, with its data kept at its first try; the rest follows."""
-    monkeypatch.setenv("FAKE_STEP_S", "0.15")  # a training takes 9 s, a clip 0.6 s
+    monkeypatch.setenv("FAKE_STEP_S", "0.5")  # a training takes 30 s, a clip 2 s: more is asked for than three workers can do
     wanted = [
-        Wish(number, *(("train", f"exact-{number}") if number % 8 == 3 else ("generate", f"clip {number}")), 100 + number % PEOPLE, *_CALM)
-        for number in range(32)
+        Wish(number, *(("train", f"exact-{number}") if number < 3 else ("generate", f"clip {number}")), 100 + number % PEOPLE, *_CALM)
+        for number in range(24)
     ]
     async with open_fleet(tmp_path, endpoint, durable=durable) as fleet:
         await fleet.start(wanted)
-        await eventually(lambda: _statuses(fleet)["succeeded"] >= 4 and _kinds(fleet)["train_lora"] >= 2, within_s=120)
+        await eventually(lambda: _in_full_swing(fleet), within_s=120)
         fleet.valkey.kill()
         back_at = time.monotonic() + OUTAGE_S
-        before = _statuses(fleet)
-        assert before["queued"] + before["dispatched"] > 0
         await _people_are_answered(fleet)
         await asyncio.sleep(max(0.0, back_at - time.monotonic()))
         fleet.check_bot()
@@ -71,9 +69,8 @@ async def _people_are_answered(fleet: Fleet) -> None:
     assert fleet.rows("SELECT count(*) AS n FROM jobs WHERE owner_id = ?", maker.account.id) == [{"n": 0}]
 
 
-def _statuses(fleet: Fleet) -> Counter[str]:
-    return Counter(row["status"] for row in fleet.rows("SELECT status FROM jobs"))
-
-
-def _kinds(fleet: Fleet) -> Counter[str]:
-    return Counter(row["kind"] for row in fleet.rows("SELECT kind FROM jobs WHERE status = 'running'"))
+def _in_full_swing(fleet: Fleet) -> bool:
+    """Both kinds run, others wait, one has ended."""
+    seen = Counter(row["what"] for row in fleet.rows("SELECT kind || ' ' || status AS what FROM jobs"))
+    waiting = sum(count for what, count in seen.items() if what.endswith((" queued", " dispatched")))
+    return seen["train_lora running"] > 0 and seen["generate_video running"] > 0 and waiting >= 3 and seen["generate_video succeeded"] > 0
