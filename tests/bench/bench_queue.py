@@ -59,13 +59,8 @@ async def _worker(url: str, count: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _core(folder: Path, url: str) -> AsyncIterator[Core]:
-    async with open_core(folder, url, **LIMITS) as core:
-        clock = build_clock(None)
-        for service in (core.services.jobs, core.services.jobs.outcomes, core.services.jobs.quotas, core.dispatcher, core.services.posts):
-            for name in ("clock", "_clock"):
-                if hasattr(service, name):
-                    object.__setattr__(service, name, clock)
+async def _core(folder: Path, url: str, **settings: Any) -> AsyncIterator[Core]:
+    async with open_core(folder, url, clock=build_clock(None), **LIMITS, **settings) as core:
         yield core
 
 

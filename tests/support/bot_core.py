@@ -14,6 +14,7 @@ from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix
 from ulid import ULID
 
+from bot.clock import Clock
 from bot.config import BotSettings
 from bot.dispatcher import Dispatcher
 from bot.event_consumer import EventConsumer
@@ -58,7 +59,7 @@ class Core:
     """The bot without Discord."""
 
     settings: BotSettings
-    clock: ManualClock
+    clock: Any  # a ManualClock, unless another one was given
     database: Database
     queue: JobQueue
     store: ObjectStore
@@ -130,10 +131,10 @@ def place(guild_id: int = GUILD) -> JobPlace:
 
 
 @asynccontextmanager
-async def open_core(folder: Path, redis_url: str, **changes: Any) -> AsyncIterator[Core]:
-    """A bot core on `folder`; opened again on the same folder it is the same bot after a restart."""
+async def open_core(folder: Path, redis_url: str, *, clock: Clock | None = None, **changes: Any) -> AsyncIterator[Core]:
+    """A bot core on `folder`; opened again on the same folder it is the same bot after a restart. `clock`: None stands still."""
     settings = BotSettings(data_dir=folder, **({"screening": False} | changes))  # a classifier per test would take seconds
-    clock = ManualClock()
+    clock = clock or ManualClock()
     async with open_database(settings.database_path) as database, open_queue(redis_url, settings.keys) as queue:
         store = ObjectStore.open(settings.object_store_url)
         signer = LinkSigner(b"secret", "http://127.0.0.1:1", settings.link_expires_s, clock)

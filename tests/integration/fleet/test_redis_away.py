@@ -47,7 +47,9 @@ async def test_nothing_is_lost_and_people_are_told_when_redis_is_away(
         jobs = jobs_of(fleet)
         assert Counter(row["status"] for row in jobs.values()) == {"succeeded": len(wanted)}
         if durable:
-            assert {(row["attempt"], row["losses"]) for row in jobs.values()} == {(1, 0)}
+            # one that was being handed out when Redis died counts as lost, and is handed out once more
+            assert {row["attempt"] for row in jobs.values()} == {1}
+            assert max(row["losses"] for row in jobs.values()) <= 1
         await check_all(fleet, wanted, jobs)
 
 
