@@ -130,6 +130,8 @@ class JobQueue:
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await self.redis.ping()
+                if not self._alive:  # a Redis that lost its data may have lost what workers were told
+                    await self.redis.set(self.keys.forgotten, time.time_ns(), nx=True)
         except (RedisError, OSError, TimeoutError) as error:
             if self._alive:
                 logger.warning("redis does not answer: %s", error)
@@ -225,6 +227,11 @@ class JobQueue:
             if persistence.get("aof_enabled"):
                 with contextlib.suppress(ResponseError):  # a rewrite runs already
                     await self.redis.bgrewriteaof()  # type: ignore[no-untyped-call]  # untyped in redis-py
+
+    async def drop_caches(self) -> None:
+        """Tell all workers, those that are down at the moment too, to drop what they keep of anybody for reuse."""
+        with _translated():
+            await self.redis.set(self.keys.forgotten, time.time_ns())
 
     async def _erase_keys(self, job_ids: frozenset[str]) -> None:
         doomed, queues = [], []

@@ -120,7 +120,7 @@ async def serve(settings: WorkerSettings) -> None:
             base=settings.base,
             serves=settings.serve,
             runner=runner,
-            fit=lambda: scratch.has_room,
+            scratch=scratch,
             lanes=lanes,
             draining=stop.is_set,
             every_s=settings.announce_s,

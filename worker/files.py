@@ -61,6 +61,7 @@ class Scratch:
         self._cache_bytes = cache_bytes
         self._least_free_bytes = least_free_bytes
         self._room, self._look_at = True, 0.0
+        self._forgotten: str | None = None
         self._downloads = asyncio.Semaphore(PARALLEL_DOWNLOADS)
         for folder in (self._cache, self.features):
             folder.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,17 @@ class Scratch:
     def _kept(self) -> Iterator[Path]:
         """Whole files of the caches; what begins with a dot is still being written."""
         return (path for folder in (self._cache, self.features) for path in folder.iterdir() if not path.name.startswith("."))
+
+    def obey(self, forgotten: str) -> None:
+        """Drop the caches when somebody was forgotten since the last call, also one of an earlier process. `forgotten` tells when."""
+        note = self._home / "forgotten"
+        if self._forgotten is None:
+            self._forgotten = note.read_text() if note.exists() else ""
+        if forgotten != self._forgotten:
+            self.empty_cache()
+            note.write_text(forgotten)
+            self._forgotten = forgotten
+            logger.info("somebody was forgotten: nothing is kept for reuse")
 
     @contextlib.asynccontextmanager
     async def job_folder(self, job_id: str, attempt: int) -> AsyncIterator[Path]:

@@ -14,6 +14,7 @@ from typing import cast
 from engine.contracts import wire
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
 from worker.connection import OUTAGE
+from worker.files import Scratch
 from worker.gpu_worker import GpuWorker
 from worker.lease import LeaseBook
 from worker.runner import Runner
@@ -28,10 +29,7 @@ class WorkerIdInUseError(Exception):
 
 
 class Heartbeat:
-    """Announces one worker process every `every_s`, and takes the announcement back on a clean exit.
-
-    `fit`: False while the machine can't take a job although its child could.
-    """
+    """Announces one worker process every `every_s`, and takes the announcement back on a clean exit."""
 
     def __init__(
         self,
@@ -40,7 +38,7 @@ class Heartbeat:
         base: str,
         serves: tuple[str, ...],
         runner: Runner,
-        fit: Callable[[], bool],
+        scratch: Scratch,
         lanes: Sequence[GpuWorker],
         draining: Callable[[], bool],
         every_s: float,
@@ -49,7 +47,7 @@ class Heartbeat:
         self._base = base
         self._serves = serves
         self._runner = runner
-        self._fit = fit
+        self._scratch = scratch
         self._lanes = tuple(lanes)
         self._draining = draining
         self._every_s = every_s
@@ -80,7 +78,7 @@ class Heartbeat:
     def _state(self) -> WorkerState:
         if self._draining():
             return WorkerState.DRAINING
-        if self._runner.ready and not self._fit():
+        if self._runner.ready and not self._scratch.has_room:
             return WorkerState.BROKEN  # its disk is full
         return self._runner.state
 
@@ -117,11 +115,14 @@ class Heartbeat:
             await asyncio.shield(self._withdraw())
 
     async def beat(self) -> None:
-        """Announce once."""
+        """Announce once, and hear whether somebody was forgotten."""
         redis, book = self._book.redis, self._book
         status = self.status().model_dump_json()
         await book.watched(cast("Awaitable[int]", redis.hset(book.keys.workers, book.worker_id, status)))
         await book.watched(redis.set(self._alive_key, self._identity, ex=ALIVE_EXPIRES_S))
+        forgotten = await book.watched(redis.get(book.keys.forgotten))
+        if forgotten is not None:
+            self._scratch.obey(forgotten.decode())
 
     async def _withdraw(self) -> None:
         with contextlib.suppress(TimeoutError, *OUTAGE):

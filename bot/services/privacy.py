@@ -136,7 +136,7 @@ class Privacy:
         return (await table.traces(self.database.reader, user_id)).messages
 
     async def finish(self, user_id: int) -> None:
-        """Remove files, queue entries and rows; when it is over, no byte of a person is left but anonymous entries of the ledger.
+        """Remove files, queue entries, copies on workers, rows; when it is over, nothing of a person is left but anonymous ledger entries.
 
         Raises:
             StoreError, QueueUnavailableError: try again later; the request is kept.
@@ -144,6 +144,7 @@ class Privacy:
         found = await table.traces(self.database.reader, user_id)
         await self._delete_files(user_id, found)
         await self.queue.erase(found.job_ids)
+        await self.queue.drop_caches()
         await table.forget(self.database, user_id, found)
         await asyncio.to_thread(shutil.rmtree, self.settings.scratch_dir / "downloads", ignore_errors=True)
         logger.info("a person was forgotten: %d jobs, %d LoRAs", len(found.job_ids), len(found.lora_ids))

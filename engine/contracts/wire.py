@@ -59,6 +59,11 @@ class Keys:
         """Hash of live workers: worker id -> `WorkerStatus` JSON; stale fields are ignored by `worker_alive`."""
         return f"{self.prefix}:workers"
 
+    @property
+    def forgotten(self) -> str:
+        """When somebody was last forgotten, as the bot says it; workers drop what they keep for reuse whenever this changes."""
+        return f"{self.prefix}:forgotten"
+
     def worker_alive(self, worker_id: str) -> str:
         """Heartbeat with a short expiry; a worker without it is gone."""
         return f"{self.prefix}:worker-alive:{worker_id}"

@@ -107,4 +107,4 @@ async def check_redis(fleet: Fleet) -> None:
     stuck = [key for key in keys if key.startswith(("arq:in-progress:", "arq:job:", "arq:retry:")) or ":queue:" in key]
     assert not stuck
     for_ever = {key for key, ttl in keys.items() if ttl < 0}
-    assert for_ever <= {"callsheet:events", "callsheet:workers"}, for_ever
+    assert for_ever <= {"callsheet:events", "callsheet:workers", "callsheet:forgotten"}, for_ever

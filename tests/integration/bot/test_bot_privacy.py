@@ -180,8 +180,10 @@ async def test_nothing_is_left_of_a_person_who_is_forgotten(core: Core, played_w
     await played_worker.cancelled(job, 3)
     await core.consume()
     assert await core.services.privacy.leaving() == [ANN]
+    told = await core.queue.redis.get(core.queue.keys.forgotten)
     await core.services.privacy.finish(ANN)
 
+    assert await core.queue.redis.get(core.queue.keys.forgotten) != told, "workers are to drop their copies"
     assert hits(await everything(core, played_worker), wanted) == []
     assert await core.services.privacy.leaving() == []
     ledger = await core.rows("ledger")

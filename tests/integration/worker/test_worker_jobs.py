@@ -160,6 +160,17 @@ async def _training(studio: Studio, **changes: Any) -> TrainLora:
     return train_lora(**{"job_id": new_job_id(), "items": (DatasetItem(media=media, filename="a.png"),), **changes})
 
 
+async def test_downloads_are_dropped_when_somebody_is_forgotten(studio: Studio) -> None:
+    """The bot says so through Redis, and names nobody."""
+    await studio.worker()
+    lora = await studio.put("loras/1/a.safetensors", "weights", "application/x-safetensors")
+    await studio.ending(await studio.enqueue(generate_video(job_id=new_job_id(), adapters=(adapter_use(file=lora),))))
+    cache = studio.folder / "scratch" / "w1" / "cache"
+    assert any(cache.iterdir())
+    await studio.redis.set(KEYS.forgotten, b"now")
+    assert await eventually(lambda: not any(cache.iterdir()))
+
+
 async def test_lora_deleted_while_the_job_waited_fails_it_by_that_name(studio: Studio) -> None:
     """Another sentence than a damaged upload gets, since another thing is to be done; it is not tried again."""
     await studio.worker()

@@ -72,6 +72,23 @@ async def test_cache_is_given_up_before_jobs_are(store: ObjectStore, tmp_path: P
     assert not scratch.has_room
 
 
+async def test_nothing_is_kept_of_somebody_who_was_forgotten_while_the_worker_was_down(store: ObjectStore, tmp_path: Path) -> None:
+    """Each time once: what came into the cache afterwards stays."""
+    obj = await _put(store, "a", "one")
+    cache = tmp_path / "home" / "cache"
+    before = Scratch(tmp_path / "home", store, 1000)
+    before.obey("monday")
+    await before.fetch([obj], tmp_path / "first")
+    before.obey("monday")
+    assert any(cache.iterdir())
+    after = Scratch(tmp_path / "home", store, 1000)
+    after.obey("tuesday")
+    assert not any(cache.iterdir())
+    await after.fetch([obj], tmp_path / "second")
+    Scratch(tmp_path / "home", store, 1000).obey("tuesday")
+    assert any(cache.iterdir())
+
+
 async def test_fetch_fails_when_an_object_is_gone(store: ObjectStore, tmp_path: Path) -> None:
     """The error carries its own code."""
     obj = await _put(store, "a", "one")
