@@ -110,6 +110,7 @@ async def serve(settings: WorkerSettings) -> None:
                 task=tasks.run,
                 unreadable=tasks.unreadable,
                 ended=tasks.ended,
+                ahead=tasks.ahead,
                 ready=lambda: runner.ready and not stop.is_set() and tasks.willing,
                 poll_s=settings.poll_s,
             )

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     loading_s = round(time.monotonic() - began, 3)
     memory_bytes = device_memory(resident.device).total or None
     link.send(pipe.Ready(base=args.base, device=str(resident.device), loading_s=loading_s, memory_bytes=memory_bytes))
-    Child(resident, link, credentials).serve()
+    Child(resident, link, credentials, overlaps=args.speed.overlap).serve()
     return 0
 
 
@@ -147,7 +148,7 @@ class GivingWay:
 class Child:
     """One resident base at work for two lanes: at most one training, and renders in the order they came."""
 
-    def __init__(self, resident: ResidentBase, link: Link, credentials: Credentials) -> None:
+    def __init__(self, resident: ResidentBase, link: Link, credentials: Credentials, *, overlaps: bool = True) -> None:
         self.resident = resident
         self.link = link
         self.credentials = credentials
@@ -156,11 +157,14 @@ class Child:
         self.training_link: JobLink | None = None
         self.leaving = False
         self._at_work = ""
+        self._overlaps = overlaps
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self._writing: Future[None] | None = None
         link.on_arrival = self._look_ahead
 
     def _look_ahead(self, command: ChildCommand) -> None:
-        """Read the LoRAs of a render that has just arrived while another job still computes."""
-        if isinstance(command, pipe.StartRender):
+        """Read the LoRAs of a render that has just arrived, or is about to, while another job still computes."""
+        if isinstance(command, pipe.StartRender | pipe.ReadAhead):
             self.resident.shelf.prefetch(command.adapters, self.resident.base.profile)
 
     def serve(self) -> None:
@@ -173,6 +177,7 @@ class Child:
                 self._render(self.renders.popleft())
             if self.training is not None:
                 self._advance(self.training)
+        self._writer.shutdown()
 
     def _accept(self, command: ChildCommand) -> None:
         match command:
@@ -184,6 +189,8 @@ class Child:
             case pipe.SuspendWork():
                 if self.training_link is not None and self.training_link.job_id == command.job_id:
                     self.training_link.suspending = True
+            case pipe.ReadAhead():
+                pass  # done when it arrived
             case pipe.CancelWork():
                 pass  # the link knows; whoever runs the job asks it between steps
             case pipe.Shutdown():
@@ -306,7 +313,7 @@ class Child:
         )
 
     def _render(self, command: pipe.StartRender) -> None:
-        """One clip, from prompt to files."""
+        """One clip, from prompt to frames; its files are written while the next job is at work."""
         job = command.job
         job_link = JobLink(self.link, job.job_id, command.out_dir, Phase.DENOISING)
         with self._reporting(job_link):
@@ -316,6 +323,22 @@ class Child:
             require_guide(config, uses)
             judge = judge_for(self.resident) if config.storyboard is not None else None
             clip = generate(self.resident, config, uses, job_link, job_link, judge=judge, stills=command.out_dir / "stills")
+            self._hand_over(command, config, clip, job_link)
+
+    def _hand_over(self, command: pipe.StartRender, config: SampleConfig, clip: RenderedClip, job_link: JobLink) -> None:
+        """Write the clip's files beside what comes next, one clip at a time, so that at most two are in memory."""
+        if not self._overlaps:
+            self._post(command, config, clip, job_link)
+            return
+        if self._writing is not None:
+            self._writing.result()
+        self.link.send(pipe.FramesMade(job_id=job_link.job_id))
+        self._writing = self._writer.submit(self._post, command, config, clip, job_link)
+
+    def _post(self, command: pipe.StartRender, config: SampleConfig, clip: RenderedClip, job_link: JobLink) -> None:
+        """Write a clip's files and tell them."""
+        job = command.job
+        with self._ending(job_link):
             traces = [AdapterTrace.of(use) for use in job.adapters]
             path, picture, written = self._write(clip, config, traces, command.out_dir / "clip", max_bytes=job.max_bytes)
             self.link.send(
@@ -336,10 +359,16 @@ class Child:
 
     @contextlib.contextmanager
     def _reporting(self, job_link: JobLink) -> Iterator[None]:
-        """Say whose turn it is; turn whatever goes wrong in the body into the job's ending, so that the other lane goes on."""
+        """Say whose turn it is; what goes wrong in the body ends the job and nothing else."""
         if self._at_work != job_link.job_id:
             self._at_work = job_link.job_id
             self.link.send(pipe.AtWork(job_id=job_link.job_id))
+        with self._ending(job_link):
+            yield
+
+    @contextlib.contextmanager
+    def _ending(self, job_link: JobLink) -> Iterator[None]:
+        """Turn whatever goes wrong in the body into the job's ending, so that others go on."""
         failed = False
         try:
             yield

@@ -15,7 +15,7 @@ from worker import pipe
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-ChildCommand = pipe.StartTraining | pipe.StartRender | pipe.SuspendWork | pipe.CancelWork | pipe.Shutdown
+ChildCommand = pipe.StartTraining | pipe.StartRender | pipe.ReadAhead | pipe.SuspendWork | pipe.CancelWork | pipe.Shutdown
 
 
 class Link:

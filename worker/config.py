@@ -99,6 +99,10 @@ class WorkerSettings(BaseSettings):
         default=TextEncoderPlace.AUTO,
         description="Where the text encoder is between prompts: device, host, or auto: host where the base nearly fills the device.",
     )
+    overlap: bool = Field(
+        default=True,
+        description="Encode, sign and upload a clip while the next one is already being denoised; no clip is different for it.",
+    )
     child_command: tuple[str, ...] = Field(
         default=(sys.executable, "-m", "worker.child"),
         min_length=1,
@@ -146,7 +150,7 @@ class WorkerSettings(BaseSettings):
     @property
     def speed(self) -> SpeedOptions:
         """What the GPU child is told about itself."""
-        return SpeedOptions(attention=self.attention, text_encoder=self.text_encoder)
+        return SpeedOptions(attention=self.attention, text_encoder=self.text_encoder, overlap=self.overlap)
 
     @property
     def home(self) -> Path:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from engine.contracts import objects
 from engine.contracts.model import Contract, StoredObject
@@ -63,6 +64,7 @@ class Scratch:
         self._room, self._look_at = True, 0.0
         self._forgotten: str | None = None
         self._downloads = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        self._one_by_one: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by name in the cache
         for folder in (self._cache, self.features):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -127,18 +129,32 @@ class Scratch:
         self._trim()
         return tuple(paths)
 
+    async def warm(self, wanted: Sequence[StoredObject]) -> tuple[Path, ...]:
+        """Bring objects into the cache before a job asks for them; where they lie there, until they are trimmed.
+
+        Raises:
+            StoreError: One is missing, damaged, or the store does not answer.
+        """
+        paths = await asyncio.gather(*(self._cached(obj) for obj in wanted))
+        self._trim()
+        return tuple(paths)
+
     async def _fetch_one(self, obj: StoredObject, stem: Path) -> Path:
-        extension = objects.extension_of(obj.media_type)
-        cached = self._cache / f"{obj.sha256}.{extension}"
-        async with self._downloads:
+        cached = await self._cached(obj)
+        # No await between here and the check or download before: `_trim` runs in this loop too and must not come between.
+        path = stem.with_name(f"{stem.name}{cached.suffix}")
+        path.hardlink_to(cached)
+        return path
+
+    async def _cached(self, obj: StoredObject) -> Path:
+        """The object's file in the cache, downloaded by the first who wants it."""
+        cached = self._cache / f"{obj.sha256}.{objects.extension_of(obj.media_type)}"
+        async with self._one_by_one.setdefault(cached.name, asyncio.Lock()), self._downloads:
             if cached.exists():
                 os.utime(cached)
             else:
                 await self._store.get_file(obj, cached)
-            # No await between here and the check or download above: `_trim` runs in this loop too and must not come between.
-            path = stem.with_name(f"{stem.name}.{extension}")
-            path.hardlink_to(cached)
-            return path
+        return cached
 
     def _trim(self) -> None:
         """Forget the files used longest ago until the caches fit their limit."""

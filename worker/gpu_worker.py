@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from arq.jobs import SerializationError, deserialize_job_raw
 from arq.worker import Worker, func
 
 from engine.contracts import wire
@@ -23,6 +25,7 @@ from worker.lease import End, Lease, LeaseBook
 logger = logging.getLogger(__name__)
 
 KEEP_RESULT_S = 3600
+PEEK_EVERY_S = 1.0
 UNLIMITED_TRIES = 1_000_000_000  # tries are counted in the lease book; arq also counts deploys
 ARQ_TIMEOUT_S = 30 * 24 * 3600  # limits are enforced by the task, which can say TIMED_OUT; arq's would only drop the job
 CLOSING_S = 5.0
@@ -41,6 +44,7 @@ class GpuWorker(Worker):
         task: Runs a claimed job; see `worker/tasks.py`.
         unreadable: Makes the ending of a job that arq could not even decode.
         ended: Called once after a job's end is committed; must not raise.
+        ahead: Told of the next waiting job, as JSON, while this lane is busy, so that its files can be fetched; must not raise.
         ready: False while the GPU child can't take work; nothing is claimed then.
         poll_s: Time between two looks at empty queues.
     """
@@ -54,6 +58,7 @@ class GpuWorker(Worker):
         task: JobTask,
         unreadable: Callable[[Lease, str], Awaitable[None]],
         ended: Callable[[Lease], Awaitable[None]],
+        ahead: Callable[[dict[str, Any]], Coroutine[Any, Any, None]],
         ready: Callable[[], bool],
         poll_s: float,
     ) -> None:
@@ -65,7 +70,7 @@ class GpuWorker(Worker):
             queue_name=queues[0],
             redis_pool=book.redis,
             handle_signals=False,
-            max_jobs=1,
+            max_jobs=2,  # one on the device, one whose files are being written and stored, see `_has_room`
             keep_result=KEEP_RESULT_S,
             poll_delay=poll_s,
             max_tries=UNLIMITED_TRIES,
@@ -79,14 +84,24 @@ class GpuWorker(Worker):
         self.leases: dict[str, Lease] = {}
         self._unreadable = unreadable
         self._ended = ended
+        self._ahead = ahead
+        self._peek_at = 0.0
+        self._peeked = ""
+        self._looking: asyncio.Task[None] | None = None
         self._ready = ready
         self._closings: dict[str, asyncio.Task[None]] = {}
         self._outage = False
 
     @property
     def busy_with(self) -> str | None:
-        """Id of the job this lane runs."""
-        return next(iter(self.leases), None)
+        """Id of the job this lane runs; one that is only being stored when there is no other."""
+        running = (job_id for job_id, lease in self.leases.items() if not lease.device_free)
+        return next(running, next(iter(self.leases), None))
+
+    @property
+    def _has_room(self) -> bool:
+        """The device is free for another job: what is left of the last one, if anything, is to store its files."""
+        return self.job_counter < self.max_jobs and all(lease.device_free for lease in self.leases.values())
 
     async def drain(self) -> None:
         """Stop claiming, and give the ends of jobs `CLOSING_S` to reach Redis; a lease that can't be closed lapses by itself.
@@ -97,13 +112,13 @@ class GpuWorker(Worker):
         left = {*self.tasks.values(), *self._closings.values()}
         if left:
             await asyncio.wait(left, timeout=CLOSING_S)
-        await stop_tasks(*self.tasks.values(), *self._closings.values())
+        await stop_tasks(*self.tasks.values(), *self._closings.values(), *([self._looking] if self._looking is not None else []))
         if self.main_task:
             await stop_tasks(self.main_task)
 
     async def _poll_iteration(self) -> None:
         try:
-            while self.allow_pick_jobs and self.job_counter < self.max_jobs and self._ready():
+            while self.allow_pick_jobs and self._has_room and self._ready():
                 lease = await self.book.claim(self.queues)
                 if self._outage:
                     logger.info("redis is back")
@@ -114,11 +129,28 @@ class GpuWorker(Worker):
                 # the next one follows a short job at once; after a long one arq's own rhythm goes on
                 await asyncio.wait({self.tasks[lease.job_id]}, timeout=self.poll_delay_s)
                 self._reap()
+            if self.leases and self.allow_pick_jobs:
+                await self._look_ahead()
         except OUTAGE as error:
             if not self._outage:
                 logger.warning("redis is away: %s", error)
             self._outage = True
         self._reap()
+
+    async def _look_ahead(self) -> None:
+        """Tell of the job that will probably be next; whether it is, is not known before it is claimed."""
+        if time.monotonic() < self._peek_at or (self._looking is not None and not self._looking.done()):
+            return
+        self._peek_at = time.monotonic() + PEEK_EVERY_S
+        found = await self.book.peek(self.queues)
+        if found is None or found[0] == self._peeked:
+            return
+        self._peeked = found[0]
+        try:
+            _, (payload, *_), _, _, _ = deserialize_job_raw(found[1], deserializer=self.job_deserializer)
+        except (SerializationError, ValueError):
+            return  # whoever claims it says so
+        self._looking = self.loop.create_task(self._ahead(payload))
 
     async def _start(self, lease: Lease) -> None:
         await self.sem.acquire()

@@ -95,6 +95,18 @@ end
 return {now}
 """
 
+# KEYS queues in order of preference; ARGV lease prefix, prefix of arq's messages. Nothing is claimed.
+_PEEK = """
+for _, queue in ipairs(KEYS) do
+  for _, id in ipairs(redis.call('ZRANGE', queue, 0, 9)) do
+    if redis.call('EXISTS', ARGV[1] .. id) == 0 then
+      return {id, redis.call('GET', ARGV[2] .. id)}
+    end
+  end
+end
+return {}
+"""
+
 # ARGV[3] lowest attempt number, ARGV[4] expiry of the record in s. Repeating it changes nothing.
 _BEGIN = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {} end
@@ -208,6 +220,9 @@ class Lease:
     token: str
     attempt: int = 0
     crashed: int = 0
+    device_free: bool = False
+    """True once nothing is computed for the job any more, so that its lane may claim the next one."""
+
     lost: bool = False
     closing: End | Release | None = None
 
@@ -235,6 +250,7 @@ class LeaseBook:
         script = self.redis.register_script
         self._claim, self._begin, self._beat = script(_CLAIM), script(_BEGIN), script(_BEAT)
         self._emit, self._commit, self._release, self._reclaim = script(_EMIT), script(_COMMIT), script(_RELEASE), script(_RECLAIM)
+        self._peek = script(_PEEK)
 
     async def start(self, queues: Sequence[str]) -> list[str]:
         """Free what an earlier process of this worker still holds, and be careful when Redis itself has just come back.
@@ -270,6 +286,12 @@ class LeaseBook:
         if len(found) == 1:
             return None
         return Lease(job_id=found[1].decode(), queue=found[3].decode(), score=int(float(found[2])), token=token)
+
+    async def peek(self, queues: Sequence[str]) -> tuple[str, bytes] | None:
+        """Id and arq's message of the first job that nobody runs, left where it is."""
+        args: Args = [in_progress_key_prefix, job_key_prefix]
+        found = await self.watched(self._peek(keys=list(queues), args=args))
+        return (found[0].decode(), found[1]) if len(found) == 2 and found[1] is not None else None
 
     async def _learn_clock(self) -> None:
         seconds, microseconds = await self.watched(self.redis.time())

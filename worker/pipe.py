@@ -1,6 +1,6 @@
 """The pipe between a worker's parent and its GPU child: one JSON object a line, every message a frozen value tagged by `kind`.
 
-Parent to child: `StartTraining | StartRender | CancelWork | SuspendWork | Shutdown` on stdin.
+Parent to child: `StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown` on stdin.
 Child to parent: everything else, on a file descriptor that stray prints can't reach.
 The shapes are pinned by tests/golden/pipe_*.json; both ends are always of the same release, so there is no version.
 """
@@ -50,6 +50,13 @@ class StartRender(Contract):
     guide: Path | None = None  # job.guide's video
     clip: Path | None = None  # job.source_clip
     out_dir: Path
+
+
+class ReadAhead(Contract):
+    """These LoRA files will probably be wanted soon; nothing is answered."""
+
+    kind: Literal["read_ahead"] = "read_ahead"
+    adapters: tuple[Path, ...]
 
 
 class CancelWork(Contract):
@@ -139,6 +146,13 @@ class CheckpointMade(Contract):
     files: tuple[Path, ...]
 
 
+class FramesMade(Contract):
+    """The clip is denoised and its files are being written; the device is free for the next job."""
+
+    kind: Literal["frames_made"] = "frames_made"
+    job_id: JobId
+
+
 class Trained(Contract):
     """A training's files, ready for upload."""
 
@@ -198,7 +212,7 @@ class WorkSuspended(Contract):
     steps_done: int
 
 
-Command = Annotated[StartTraining | StartRender | CancelWork | SuspendWork | Shutdown, Field(discriminator="kind")]
+Command = Annotated[StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown, Field(discriminator="kind")]
 Ending = Trained | Rendered | WorkFailed | WorkCancelled | WorkSuspended
 JobMessage = (
     AtWork
@@ -206,6 +220,7 @@ JobMessage = (
     | Advanced
     | PreviewMade
     | FeaturesMade
+    | FramesMade
     | CheckpointMade
     | Trained
     | Rendered
@@ -215,7 +230,7 @@ JobMessage = (
 )
 Message = Annotated[Ready | StartFailed | JobMessage, Field(discriminator="kind")]
 
-COMMANDS: TypeAdapter[StartTraining | StartRender | CancelWork | SuspendWork | Shutdown] = TypeAdapter(Command)
+COMMANDS: TypeAdapter[StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown] = TypeAdapter(Command)
 MESSAGES: TypeAdapter[Ready | StartFailed | JobMessage] = TypeAdapter(Message)
 
 

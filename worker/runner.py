@@ -62,6 +62,9 @@ class Work:
         self.command = command
         self.job_id = command.job.job_id
         self.ended = asyncio.Event()
+        self.writing = False
+        """True while the child writes its files and may already be at work for another."""
+
         self.inbox: asyncio.Queue[pipe.JobMessage | ChildDiedError] = asyncio.Queue()
 
     async def messages(self) -> AsyncIterator[pipe.JobMessage]:
@@ -250,9 +253,10 @@ class Runner:
         if not self._stopping or self._works:
             logger.error("%s", detail.splitlines()[0], extra={"pid": child.process.pid})
         open_works = {work.job_id: work for work in self._works.values() if not work.ended.is_set()}
-        culprit = child.at_work if child.at_work in open_works else None
+        # a clip that its encoder cannot survive would else be blamed on whoever is denoised meanwhile, try after try
+        suspects = {work.job_id for work in open_works.values() if work.writing} or ({child.at_work} & open_works.keys())
         for work in open_works.values():
-            work.inbox.put_nowait(ChildDiedError(detail, at_work=culprit in (None, work.job_id)))
+            work.inbox.put_nowait(ChildDiedError(detail, at_work=work.job_id in suspects or not suspects))
             work.ended.set()
 
     async def _read_messages(self, child: _Child) -> None:
@@ -287,6 +291,7 @@ class Runner:
                 work = self._works.get(message.job_id)
                 if work is None:
                     return
+                work.writing = work.writing or isinstance(message, pipe.FramesMade)
                 work.inbox.put_nowait(message)
                 if isinstance(message, pipe.Ending):
                     work.ended.set()

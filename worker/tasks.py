@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 MAX_RETRY_DELAY_S = 300.0
 NEWER_WORKER_S = 2.0
 """Time a job that we are too old for is left to others before anybody looks at it again."""
+_ROLES = ("image", "guide", "clip")
 _JOB_ID = TypeAdapter[str](JobId)
 
 
@@ -119,6 +120,21 @@ class Tasks:
         """Clean up after a job whose end is committed."""
         await self.checkpoints.drop(lease.job_id)
         await self._features.drop(lease.job_id)
+
+    async def ahead(self, payload: dict[str, Any]) -> None:
+        """Fetch the files of a clip that this worker may well render next, and have the child read its LoRAs.
+
+        Whatever is wrong with it is said when it is its turn.
+        """
+        try:
+            job = JOB_ADAPTER.validate_python(payload)
+            if not isinstance(job, GenerateVideo) or job.base != self.settings.base:
+                return
+            adapters = await self.scratch.warm(tuple(use.file for use in job.adapters))
+            await self.runner.send(pipe.ReadAhead(adapters=adapters))
+            await self.scratch.warm(tuple(_sources(job).values()))
+        except (ValidationError, StoreError, OSError, ChildDiedError) as error:
+            logger.info("not fetched ahead: %s", error)
 
     async def _try(self, payload: dict[str, Any], this: _Try) -> End | Release:
         settings, lease, reporter = self.settings, this.lease, this.reporter
@@ -212,10 +228,9 @@ class Tasks:
             adapters = await self._fetch(tuple(use.file for use in job.adapters), folder / "adapters", this)
         except ObjectMissingError as error:
             raise AdapterMissingError("A LoRA of this stack was deleted while the job waited.") from error
-        media = {"image": job.image, "guide": job.guide.video if job.guide else None, "clip": job.source_clip}
-        given = {role: stored for role, stored in media.items() if stored is not None}
-        fetched = await self._fetch(tuple(given.values()), folder / "inputs", this)
-        files = dict.fromkeys(media) | dict(zip(given, fetched, strict=True))
+        media = _sources(job)
+        fetched = await self._fetch(tuple(media.values()), folder / "inputs", this)
+        files = dict.fromkeys(_ROLES) | dict(zip(media, fetched, strict=True))
         out_dir = folder / "out"
         out_dir.mkdir()
         command = pipe.StartRender(
@@ -273,6 +288,8 @@ class Tasks:
                         if message.code is FailureCode.STORE_UNAVAILABLE:  # the child knows no store: its disk is full
                             self.scratch.empty_cache()
                         raise EndedEarlyError(self._failure(this, message.code, message.detail, counted=True))
+                    case pipe.FramesMade():
+                        this.lease.device_free = True
                     case pipe.AtWork():
                         pass
         raise ChildDiedError("the child's messages ended without an ending", at_work=True)
@@ -364,6 +381,12 @@ class Tasks:
             yield
         finally:
             await stop_tasks(*watchers)
+
+
+def _sources(job: GenerateVideo) -> dict[str, StoredObject]:
+    """What a clip is made from besides words and LoRAs, by its role."""
+    media = zip(_ROLES, (job.image, job.guide.video if job.guide else None, job.source_clip), strict=True)
+    return {role: stored for role, stored in media if stored is not None}
 
 
 def _from_the_future(error: ValidationError) -> bool:

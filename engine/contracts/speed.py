@@ -24,3 +24,5 @@ class SpeedOptions(Contract):
     """A kernel by diffusers' name, such as `native`, `flash` or `sage`; auto: the fastest exact one that is installed for the device."""
 
     text_encoder: TextEncoderPlace = TextEncoderPlace.AUTO
+    overlap: bool = True
+    """Encode, sign and upload a clip while the next one is already being denoised."""

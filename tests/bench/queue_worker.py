@@ -75,7 +75,15 @@ async def main(url: str, count: int, poll_s: float) -> None:
             return await _run(book, lease, lowest_attempt, payload)
 
         return GpuWorker(
-            lane=Lane.RENDER, queues=queues, book=book, task=task, unreadable=_nothing, ended=_nothing, ready=lambda: True, poll_s=poll_s
+            lane=Lane.RENDER,
+            queues=queues,
+            book=book,
+            task=task,
+            unreadable=_nothing,
+            ended=_nothing,
+            ahead=_nothing,
+            ready=lambda: True,
+            poll_s=poll_s,
         )
 
     for book in books:

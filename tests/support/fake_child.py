@@ -1,7 +1,8 @@
 """A GPU child without a GPU: a real process that speaks the real pipe protocol and does what a job's prompt tells it.
 
 Directives, words of `prompt` or `preview_prompt`: `die` (SIGKILL itself at step 2), `die-once` (only when no earlier try left a
-checkpoint or marker), `oom` (OUT_OF_MEMORY), `bad-config` (INVALID_CONFIG), `deaf` (ignores cancels), `noise` (prints to stdout first).
+checkpoint or marker), `oom` (OUT_OF_MEMORY), `bad-config` (INVALID_CONFIG), `deaf` (ignores cancels), `noise` (prints to stdout first),
+`slow-files` (the clip's files are written beside the next job, once there is a marker `written`).
 `FAKE_STEP_S` is the length of a step, `FAKE_LOAD_S` of loading, `FAKE_MARKERS` a folder that outlives the process.
 """
 
@@ -140,6 +141,19 @@ class FakeChild:
                 return
             self._progress(job.job_id, Phase.DENOISING, step + 1, RENDER_STEPS)
             yield
+        if "slow-files" in job.prompt.split():
+            self.link.send(pipe.FramesMade(job_id=job.job_id))
+            threading.Thread(target=self._write_when_told, args=(command,), daemon=True).start()
+        else:
+            self._write(command)
+
+    def _write_when_told(self, command: pipe.StartRender) -> None:
+        while not _marker("written").exists():
+            _pause(0.01)
+        self._write(command)
+
+    def _write(self, command: pipe.StartRender) -> None:
+        job = command.job
         clip = command.out_dir / "clip.mp4"
         given = {"image": command.image, "guide": command.guide, "clip": command.clip}
         inputs = [f"{role}={path.read_text()}" for role, path in given.items() if path is not None]

@@ -24,7 +24,7 @@ from engine.sample.credentials import load_credentials
 from engine.sample.provenance import write_signed
 from tests.support import hostile
 from tests.support.bot_core import Core, PlayedWorker, actor, place
-from tests.support.media import write_clip
+from tests.support.media import write_clip, write_sound
 from tests.support.provenance import flipped, noisy_clip, parameters
 
 
@@ -110,6 +110,12 @@ async def test_clip_of_uneven_rate_is_refused(core: Core, tmp_path: Path) -> Non
     """The frames of a screen recording come when something moves; a guide of that kind would be followed at the wrong pace."""
     error = await refused(core, clip=clip_file(tmp_path, num_frames=12, times=[0, 1, 5, 6, 7, 15, 16, 17, 30, 31, 33, 34]))
     assert error.facts["problem"] == "variable_rate"
+
+
+async def test_clip_with_sound_alone_is_refused(core: Core, tmp_path: Path) -> None:
+    """The sentence says that there are no pictures in it."""
+    error = await refused(core, clip=core.file("sound.mp4", write_sound(tmp_path / "sound.mp4").read_bytes()))
+    assert (error.code, error.facts["problem"]) == (RefusalCode.CLIP_UNUSABLE, "no_video")
 
 
 @pytest.mark.parametrize("data", [hostile.picture(1), b"no clip at all"])

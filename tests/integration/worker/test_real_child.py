@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.support.media import write_clip, write_sound
 from tests.support.real_child import ending_of, frames_of, real_child, rendered, rendering, steps_logged, trained, training
 from tests.support.workers import eventually
 from worker import pipe
-from worker.runner import Runner
+from worker.runner import Runner, Work
 
 STEPS = 12
 
@@ -110,6 +111,26 @@ async def test_every_mode_ends_in_a_playable_clip_of_its_length(runner: Runner, 
         if job.storyboard is not None:
             assert len(ending.scenes) == 2
             assert all(scene.identity is not None for scene in ending.scenes)
+
+
+async def test_clips_in_a_row_are_those_of_clips_alone(runner: Runner, tmp_path: Path) -> None:
+    """The device is told free before the first one's files are there; no frame shows it."""
+    prompts = ("a red ball on a beach", "a blue robot in a forest")
+    alone = [frames_of((await rendered(runner, rendering(tmp_path / f"alone{n}", prompt=text))).clip) for n, text in enumerate(prompts)]
+    commands = [rendering(tmp_path / f"row{n}", prompt=text) for n, text in enumerate(prompts)]
+    heard: list[tuple[int, str]] = []
+
+    async def listen(number: int, work: Work) -> pipe.Rendered:
+        async for message in work.messages():
+            heard.append((number, message.kind))
+        assert isinstance(message, pipe.Rendered)
+        return message
+
+    async with runner.work(commands[0]) as first, runner.work(commands[1]) as second:
+        made = await asyncio.gather(listen(0, first), listen(1, second))
+    for clip, wanted in zip(made, alone, strict=True):
+        np.testing.assert_array_equal(frames_of(clip.clip), wanted)
+    assert heard.index((0, "frames_made")) < heard.index((0, "rendered"))
 
 
 async def test_bad_source_ends_its_render_with_its_own_code(runner: Runner, tmp_path: Path) -> None:

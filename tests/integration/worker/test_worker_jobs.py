@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 from engine.contracts.events import CheckpointSaved, JobCancelled, JobFailed, JobStarted, JobSucceeded
@@ -192,3 +194,45 @@ async def test_render_hands_every_given_file_to_the_child_by_its_role(studio: St
     assert isinstance(event.result, VideoRendered)
     assert await studio.store.get_bytes(event.result.file) == b"say inputs|clip=clip"
     assert event.result.num_frames == job.geometry.num_frames
+
+
+async def test_next_clip_is_denoised_while_the_files_of_the_last_are_written(studio: Studio) -> None:
+    """The lane claims another job when the device is free, and no third one before it is free again."""
+    await studio.worker(FAKE_STEP_S="0.2")
+    first = await studio.enqueue(generate_video(job_id=new_job_id(), prompt="slow-files"))
+    second = await studio.enqueue(generate_video(job_id=new_job_id(), prompt="slow-files too"))
+    third = await studio.enqueue(generate_video(job_id=new_job_id(), prompt="last"))
+    await studio.event(second, JobStarted)
+    assert await studio.endings(first) == []
+    assert await studio.events(third) == []
+    (studio.folder / "written").touch()
+    for job_id in (first, second, third):
+        assert isinstance(await studio.ending(job_id), JobSucceeded)
+        assert len(await studio.endings(job_id)) == 1
+
+
+async def test_crash_while_files_are_written_is_not_blamed_on_the_clip_denoised_meanwhile(studio: Studio) -> None:
+    """Else a clip that no encoder survives would use up the tries of everybody who comes after it."""
+    worker = await studio.worker(FAKE_STEP_S="0.5", CALLSHEET_MAX_ATTEMPTS="1")
+    writing = await studio.enqueue(generate_video(job_id=new_job_id(), prompt="slow-files"))
+    denoised = await studio.enqueue(generate_video(job_id=new_job_id(), prompt="calm"))
+    await studio.event(denoised, JobStarted)
+    os.kill(await worker.child_pid(), signal.SIGKILL)
+    ending = await studio.ending(writing)
+    assert isinstance(ending, JobFailed)
+    assert isinstance(await studio.ending(denoised), JobSucceeded)
+
+
+async def test_files_of_the_next_clip_are_fetched_while_the_current_one_is_denoised(studio: Studio) -> None:
+    """Its LoRAs and its picture lie in the cache before it is begun; nothing is claimed for that, and a missing file harms nobody."""
+    await studio.worker(FAKE_STEP_S="1.0")
+    lora = await studio.put("loras/lora1/x.safetensors", "weights", "application/x-safetensors")
+    picture = await studio.put("uploads/1/a.png", "picture")
+    first = await studio.enqueue(generate_video(job_id=new_job_id()))
+    await studio.event(first, JobStarted)
+    second = await studio.enqueue(generate_video(job_id=new_job_id(), adapters=(adapter_use(file=lora),), image=picture))
+    cache = studio.folder / "scratch" / "w1" / "cache"
+    await eventually(lambda: (cache / f"{lora.sha256}.safetensors").exists() and (cache / f"{picture.sha256}.png").exists())
+    assert await studio.events(second) == []
+    assert isinstance(await studio.ending(first), JobSucceeded)
+    assert isinstance(await studio.ending(second), JobSucceeded)

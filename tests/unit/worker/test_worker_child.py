@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -211,6 +212,45 @@ def test_error_in_a_render_ends_that_job_only(link: ScriptedLink, stage: Stage) 
     assert len(link.of(pipe.Trained)) == 1
 
 
+def test_files_of_a_clip_are_written_while_the_next_one_is_denoised(
+    link: ScriptedLink, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is told free before the files are there; an error in them ends that job alone; without overlap all is in turn."""
+    next_one = threading.Event()
+
+    def write(_: Any, path: Path, *__: Any, **___: Any) -> Any:
+        assert next_one.wait(30)
+        if path.parent.name == "bad":
+            raise OSError("disk full")
+        return SimpleNamespace(width=256, height=256)
+
+    monkeypatch.setattr(module, "write_signed", write)
+    stage.on_clip = lambda prompt: next_one.set() if prompt == "two" else None
+    bad = _render(0, "one").model_copy(update={"out_dir": Path("bad")})
+    _play(link, bad, _render(1, "two"))
+    kinds = [(message.job_id, type(message)) for message in link.sent if not isinstance(message, pipe.AtWork | pipe.Began)]  # type: ignore[attr-defined]
+    assert kinds[0] == (RENDERS[0], pipe.FramesMade)
+    assert set(kinds[1:]) == {(RENDERS[0], pipe.WorkFailed), (RENDERS[1], pipe.FramesMade), (RENDERS[1], pipe.Rendered)}
+    link.sent.clear()
+    _play(link, _render(2, "three"), overlaps=False)
+    assert [type(message) for message in link.sent] == [pipe.AtWork, pipe.Began, pipe.Rendered]
+
+
+def test_loras_of_the_next_clip_are_read_when_they_are_told_of(link: ScriptedLink) -> None:
+    """At once, on the reading thread, whatever is at work; a clip whose turn has come tells its own."""
+    read: list[Path] = []
+    shelf = SimpleNamespace(prefetch=lambda paths, _profile: read.extend(paths))
+    resident = SimpleNamespace(base=get_base("tiny"), shelf=shelf)
+    Child(resident, link, credentials=None)  # type: ignore[arg-type]
+    for command in (
+        pipe.ReadAhead(adapters=(Path("a"),)),
+        _render(0, "one").model_copy(update={"adapters": (Path("b"),)}),
+        pipe.Shutdown(),
+    ):
+        link.on_arrival(command)  # type: ignore[attr-defined]
+    assert read == [Path("a"), Path("b")]
+
+
 def test_error_in_a_training_gives_the_base_back_and_renders_go_on(link: ScriptedLink, stage: Stage) -> None:
     """Out of memory in one lane is not the end of the other."""
 
@@ -225,9 +265,9 @@ def test_error_in_a_training_gives_the_base_back_and_renders_go_on(link: Scripte
     assert len(link.of(pipe.Rendered)) == 2
 
 
-def _play(link: ScriptedLink, *commands: Any) -> None:
+def _play(link: ScriptedLink, *commands: Any, overlaps: bool = True) -> None:
     link.inbox.extend(commands)
-    Child(SimpleNamespace(base=get_base("tiny")), link, credentials=None).serve()  # type: ignore[arg-type]
+    Child(SimpleNamespace(base=get_base("tiny")), link, credentials=None, overlaps=overlaps).serve()  # type: ignore[arg-type]
 
 
 def _train(checkpoint_every_steps: int = 0, run_dir: Path = Path("run")) -> pipe.StartTraining:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Contract] = {
         clip=None,
         out_dir=Path("out"),
     ),
+    "read_ahead": pipe.ReadAhead(adapters=(Path("cache/00000.safetensors"),)),
     "cancel_work": pipe.CancelWork(**_JOB),
     "suspend_work": pipe.SuspendWork(**_JOB),
     "shutdown": pipe.Shutdown(),
@@ -52,6 +53,7 @@ MESSAGES: dict[str, Contract] = {
     ),
     "preview_made": pipe.PreviewMade(**_JOB, step=100, image=Path("run/preview.png")),
     "features_made": pipe.FeaturesMade(**_JOB, files=(Path("run/cache/latents-1.safetensors"),)),
+    "frames_made": pipe.FramesMade(**_JOB),
     "checkpoint_made": pipe.CheckpointMade(**_JOB, step=100, files=(Path("run/outbox/000100/state.safetensors"),)),
     "trained": pipe.Trained(
         **_JOB,

@@ -211,12 +211,14 @@ def bad_sources(tmp_path: Path, tiny: ResidentBase) -> dict[str, tuple[dict[str,
     weak, strong = (LoadedUse(plain.path, "plain", weight, None, LoraKind.STYLE) for weight in (0.0, 4.5))
     sound, one = write_sound(tmp_path / "sound.mp4"), write_clip(tmp_path / "one.mp4", num_frames=1)
     long = write_clip(tmp_path / "long.mp4", num_frames=40)
+    uneven = write_clip(tmp_path / "uneven.mp4", num_frames=8, times=[0, 1, 2, 5, 6, 11, 12, 13])
     return {
         "guide without an effect": ({"guide": guide}, [plain], FailureCode.EFFECT_MISSING),
         "guide for no stack": ({"guide": guide}, [], FailureCode.EFFECT_MISSING),
         "guide of another kind": ({"guide": guide.model_copy(update={"control": ControlKind.DEPTH})}, [effect], FailureCode.INVALID_CONFIG),
         "guide too long": ({"guide": GuideVideo(path=long)}, [effect], FailureCode.VIDEO_TOO_LONG),
         "guide without pictures": ({"guide": GuideVideo(path=sound)}, [effect], FailureCode.VIDEO_MISSING_STREAM),
+        "guide of uneven rate": ({"guide": GuideVideo(path=uneven)}, [effect], FailureCode.VIDEO_VARIABLE_RATE),
         "guide of one frame": ({"guide": GuideVideo(path=one)}, [effect], FailureCode.VIDEO_TOO_SHORT),
         "weights of nothing": ({}, [weak], FailureCode.STACK_WEIGHTS),
         "weights of noise": ({}, [strong], FailureCode.STACK_WEIGHTS),
