@@ -165,7 +165,7 @@ class PlayedWorker:
     memory_bytes: int | None = None
     seqs: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    async def announce(self, alive_s: int = 60, more: Mapping[str, Any] | None = None) -> None:
+    async def announce(self, alive_s: int = 900, more: Mapping[str, Any] | None = None) -> None:
         """One heartbeat, with `more` than our version knows."""
         status = WorkerStatus(
             worker_id=self.worker_id,

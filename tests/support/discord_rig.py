@@ -460,7 +460,7 @@ class FakePosts:
         self.outcomes[post_id] = (word, detail)
         self.changed.set()
 
-    async def outcome(self, post: Post, timeout_s: float = 20.0) -> tuple[str, Any]:
+    async def outcome(self, post: Post, timeout_s: float = 60.0) -> tuple[str, Any]:
         """What became of `post`."""
         async with asyncio.timeout(timeout_s):
             while post.post_id not in self.outcomes:
@@ -634,7 +634,7 @@ async def rig(
             **{name: fake for name, fake in fakes.items() if name not in ("plans", "freezing")},
         )  # type: ignore[arg-type]
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(120):
                 ready = asyncio.create_task(client.wait_until_ready())
                 await asyncio.wait([ready, running], return_when=asyncio.FIRST_COMPLETED)
                 if running.done():

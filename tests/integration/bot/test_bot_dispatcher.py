@@ -16,6 +16,8 @@ from engine.contracts.status import JobStatus, Lane
 from tests.support.bot_core import Core, PlayedWorker, actor, open_core
 from tests.support.valkey import Valkey
 
+INTERACTION_S = 3.0  # what Discord waits for an answer
+
 
 async def _settle(core: Core) -> None:
     """Two rounds of the reconciler, each seeing jobs that are no longer on their way."""
@@ -174,12 +176,12 @@ async def test_submit_is_refused_at_once_when_redis_is_killed(core: Core, valkey
     """A dead Redis is said, not waited for; when it is back, so is the service."""
     await core.generate()
     valkey.kill()
-    started = time.monotonic()
     for _ in range(3):
+        started = time.monotonic()
         with pytest.raises(Refusal) as refused:
             await core.generate()
+        assert time.monotonic() - started < INTERACTION_S
         assert refused.value.code is RefusalCode.QUEUE_UNAVAILABLE
-    assert time.monotonic() - started < 2.5
     assert len(await core.rows("jobs")) == 1
     valkey.start()
     await core.generate()
@@ -193,9 +195,11 @@ async def test_submit_is_refused_within_its_deadline_when_redis_hangs(core: Core
         started = time.monotonic()
         outcomes = await asyncio.gather(*(core.generate() for _ in range(20)), return_exceptions=True)
         assert {outcome.code for outcome in outcomes if isinstance(outcome, Refusal)} <= {RefusalCode.QUEUE_UNAVAILABLE}
+        assert time.monotonic() - started < INTERACTION_S
+        started = time.monotonic()
         with pytest.raises(Refusal):
             await core.generate()
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < INTERACTION_S
     finally:
         valkey.thaw()
 

@@ -136,7 +136,7 @@ async def test_buttons_still_work_after_many_edits_and_posts(studio: Rig) -> Non
     for step in range(4):
         row = values.running(studio.jobs.rows[job_id].job, step=step * 4, total=16).record
         studio.jobs.put(replace(studio.jobs.rows[job_id], status=JobStatus.RUNNING, steps_done=row.steps_done, total_steps=16))
-        await studio.discord.until(lambda expected=f"step {step * 4} of 16": expected in card.text, 10, f"edit {step}")
+        await studio.discord.until(lambda expected=f"step {step * 4} of 16": expected in card.text, 60, f"edit {step}")
     message = await posted(studio)
     assert not (await maker.press(message, "again")).refused
     assert not (await maker.press(card, "cancel")).refused

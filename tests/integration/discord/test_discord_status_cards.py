@@ -59,9 +59,9 @@ async def test_card_appears_follows_and_ends(studio: Rig) -> None:
     job = queued(studio)
     card = await card_of(studio)
     change(studio, job, status=JobStatus.RUNNING, started_at=time.time(), steps_done=8, total_steps=16)
-    await studio.discord.until(lambda: "step 8 of 16" in card.text, 10, "progress")
+    await studio.discord.until(lambda: "step 8 of 16" in card.text, 60, "progress")
     change(studio, job, status=JobStatus.SUCCEEDED, finished_at=time.time(), result=values.clip_result(), **posted(studio, 77))
-    await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
+    await studio.discord.until(lambda: job in studio.cards.closed, 60, "the end")
     assert "Done" in card.text
     assert "/77)" in card.text
     assert card.buttons == []
@@ -74,11 +74,11 @@ async def test_finished_card_waits_for_the_link_to_its_result(studio: Rig) -> No
     job = queued(studio)
     card = await card_of(studio)
     change(studio, job, status=JobStatus.SUCCEEDED, finished_at=studio.discord.clock.now(), result=values.clip_result())
-    await studio.discord.until(lambda: "Done" in card.text, 10, "done")
+    await studio.discord.until(lambda: "Done" in card.text, 60, "done")
     assert job not in studio.cards.closed
     change(studio, job, **posted(studio, 78))
-    await studio.discord.until(lambda: "/78)" in card.text, 10, "the link")
-    await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
+    await studio.discord.until(lambda: "/78)" in card.text, 60, "the link")
+    await studio.discord.until(lambda: job in studio.cards.closed, 60, "the end")
 
 
 async def test_card_goes_on_when_a_preview_cannot_be_had(studio: Rig) -> None:
@@ -88,9 +88,9 @@ async def test_card_goes_on_when_a_preview_cannot_be_had(studio: Rig) -> None:
     job = queued(studio, job=values.training())
     card = await card_of(studio, "Training")
     change(studio, job, status=JobStatus.RUNNING, steps_done=100, total_steps=400, preview=values.stored("jobs/x/1/p1.png", "image/png"))
-    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"one"], 10, "the first preview")
+    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"one"], 60, "the first preview")
     change(studio, job, steps_done=200, preview=values.stored("jobs/x/1/p2.png", "image/png"))
-    await studio.discord.until(lambda: "step 200" in card.text, 10, "an edit without the second preview")
+    await studio.discord.until(lambda: "step 200" in card.text, 60, "an edit without the second preview")
     assert [a.data for a in card.attachments] == [b"one"]
 
 
@@ -100,15 +100,15 @@ async def test_card_shows_the_preview_of_a_training(studio: Rig) -> None:
     job = queued(studio, job=values.training())
     card = await card_of(studio, "Training")
     change(studio, job, status=JobStatus.RUNNING, steps_done=100, total_steps=400, preview=values.stored("jobs/x/1/p1.png", "image/png"))
-    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"one"], 10, "the first preview")
+    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"one"], 60, "the first preview")
     first = card.attachments[0]
     change(studio, job, steps_done=150)
-    await studio.discord.until(lambda: "step 150" in card.text, 10, "an edit without a new preview")
+    await studio.discord.until(lambda: "step 150" in card.text, 60, "an edit without a new preview")
     assert card.attachments == [first]
     change(studio, job, steps_done=200, preview=values.stored("jobs/x/1/p2.png", "image/png"))
-    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"two"], 10, "the second preview")
+    await studio.discord.until(lambda: [a.data for a in card.attachments] == [b"two"], 60, "the second preview")
     change(studio, job, status=JobStatus.FAILED)
-    await studio.discord.until(lambda: job in studio.cards.closed, 10, "the end")
+    await studio.discord.until(lambda: job in studio.cards.closed, 60, "the end")
     assert card.attachments == []
     assert studio.files.left_behind == []
 
@@ -120,7 +120,7 @@ async def test_card_is_not_edited_when_nothing_changed(studio: Rig) -> None:
     marker = queued(studio, 2, job=values.generation(job_id=job_id(2), prompt="another"))
     await card_of(studio, "another")
     change(studio, marker, status=JobStatus.CANCELLED)
-    await studio.discord.until(lambda: marker in studio.cards.closed, 10, "some passes later")
+    await studio.discord.until(lambda: marker in studio.cards.closed, 60, "some passes later")
     assert card.history == []
 
 
@@ -135,7 +135,7 @@ async def test_edits_keep_their_distance(tmp_path: Path) -> None:
         for step in range(0, 1000, 20):
             change(studio, job, steps_done=step)
             await studio.discord.until(lambda: True, 1, "the loop to turn")
-        await studio.discord.until(lambda: "step 980 of" in card.text, 10, "the latest state")
+        await studio.discord.until(lambda: "step 980 of" in card.text, 60, "the latest state")
         assert len(card.history) <= 2 + (time.monotonic() - began) / 0.5
 
 
@@ -146,13 +146,13 @@ async def test_restart_goes_on_with_the_same_card(tmp_path: Path) -> None:
             before.run_cards()
             job = queued(before)
             card = await card_of(before)
-            await discord.until(lambda: job in before.cards.message_ids, 10, "the id")
+            await discord.until(lambda: job in before.cards.message_ids, 60, "the id")
             rows, ids = before.jobs.rows, before.cards.message_ids
         async with rig(tmp_path / "data", discord=discord) as after:
             after.jobs.rows, after.cards.message_ids = rows, ids
             after.run_cards()
             change(after, job, status=JobStatus.RUNNING, steps_done=4, total_steps=16)
-            await discord.until(lambda: "step 4 of 16" in card.text, 10, "the edit")
+            await discord.until(lambda: "step 4 of 16" in card.text, 60, "the edit")
             assert discord.messages("general") == [card]
 
 
@@ -169,7 +169,7 @@ async def test_card_is_not_posted_twice_when_the_process_died_before_its_id_was_
         async with rig(tmp_path / "data", discord=discord) as after:
             after.jobs.rows = rows
             after.run_cards()
-            await discord.until(lambda: after.cards.message_ids.get(job) == card.id, 10, "the same card")
+            await discord.until(lambda: after.cards.message_ids.get(job) == card.id, 60, "the same card")
             assert discord.messages("general") == [card]
 
 
@@ -177,10 +177,10 @@ async def test_deleted_card_is_left_alone(studio: Rig) -> None:
     """Somebody removed it: no new one, no more tries."""
     job = queued(studio)
     card = await card_of(studio)
-    await studio.discord.until(lambda: job in studio.cards.message_ids, 10, "the id")
+    await studio.discord.until(lambda: job in studio.cards.message_ids, 60, "the id")
     await studio.client.get_partial_messageable(card.channel_id).get_partial_message(card.id).delete()
     change(studio, job, status=JobStatus.RUNNING, steps_done=4, total_steps=16)
-    await studio.discord.until(lambda: job in studio.cards.closed, 10, "the card to be given up")
+    await studio.discord.until(lambda: job in studio.cards.closed, 60, "the card to be given up")
     assert studio.discord.messages("general") == []
 
 
@@ -195,14 +195,14 @@ async def test_lost_channel_does_not_stop_the_others(studio: Rig) -> None:
     discord.delete_channel("general")
     change(studio, lost, status=JobStatus.RUNNING, steps_done=1, total_steps=16)
     change(studio, kept, status=JobStatus.RUNNING, steps_done=5, total_steps=16)
-    await discord.until(lambda: lost in studio.cards.closed, 10, "the lost card")
-    await discord.until(lambda: "step 5 of 16" in card.text, 10, "the other card")
+    await discord.until(lambda: lost in studio.cards.closed, 60, "the lost card")
+    await discord.until(lambda: "step 5 of 16" in card.text, 60, "the other card")
 
 
 async def test_job_that_ended_before_its_card_was_posted_gets_none(studio: Rig) -> None:
     """The result speaks for itself."""
     job = queued(studio, status=JobStatus.SUCCEEDED, result=values.clip_result())
-    await studio.discord.until(lambda: job in studio.cards.closed, 10, "the close")
+    await studio.discord.until(lambda: job in studio.cards.closed, 60, "the close")
     assert studio.discord.messages("general") == []
 
 

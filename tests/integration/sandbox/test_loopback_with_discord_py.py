@@ -107,7 +107,7 @@ async def test_interaction_fails_when_not_acknowledged_within_three_seconds():
         result = await server.user("maker").command("slow")
         assert result.failed
         bot.release.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await bot.late == 10062
         assert [v.problem for v in server.violations] == ["not acknowledged within 3 s"]
 
@@ -163,7 +163,7 @@ async def test_bot_comes_back_when_asked_to_reconnect():
     """Op 7 leads to a RESUME."""
     async with LoopbackDiscord() as server, running_bot(server) as bot:
         server.gateway.ask_reconnect()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await bot.ready_again.wait()
         assert server.gateway.resumes == 1
 
@@ -189,7 +189,7 @@ async def test_purchase_reaches_the_bot_as_event_and_with_the_next_interaction()
     """A granted entitlement is announced and listed."""
     async with LoopbackDiscord() as server, running_bot(server) as bot:
         granted = server.grant("maker", "premium")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await bot.entitled.get() == granted.sku_id
         listed = [e async for e in bot.entitlements(user=discord.Object(granted.user_id))]
         assert [e.sku_id for e in listed] == [granted.sku_id]
