@@ -243,7 +243,7 @@ class Outbox:
 
     async def _post_link(self, post: Post, place: discord.abc.Messageable, media: _Media, note: str) -> discord.Message | None:
         assert media.video_source is not None
-        link = await self._services.files.link(media.video_source, f"{post.view.record.job_id}.mp4")
+        link = self._services.files.link(media.video_source, f"{post.view.record.job_id}.mp4")
         shown = Shown(link=link, note="\n".join(filter(None, [note, text.TOO_LARGE_FOR_CHANNEL])))
         try:
             return await self._post(post, place, _Media(picture=media.picture), shown)

@@ -28,11 +28,14 @@ from engine.store import ObjectStore
 
 logger = logging.getLogger(__name__)
 
-Gate = Callable[[StoredObject], Awaitable[bool]]
-"""Whether an object may be handed out at all; asked at every request, so that a link dies with what it leads to."""
+Gate = Callable[[StoredObject, int], Awaitable[bool]]
+"""Whether an object may be handed to a reader (0: anybody); asked at every request, so that a link dies with what it leads to."""
 
 Health = Callable[[], Awaitable[Mapping[str, bool]]]
 """Names of what the bot needs -> whether it is there."""
+
+HANDED_ON_S = 60.0
+"""Life of the store's own link that a download is handed on to."""
 
 KEPT_S = 3600.0
 """Local copies older than this are deleted at the next download."""
@@ -131,8 +134,15 @@ class WebServer:
             raise web.HTTPNotFound(text=NOTHING)
         if self._signer.expired(download):
             raise web.HTTPGone(text="This link has expired; ask for a new one in Discord.\n")
-        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}"}
-        return await self._file(download.obj, headers)
+        if not await self._gate(download.obj, download.reader_id):
+            raise await self._deleted(download.obj)
+        try:
+            address = await self._store.signed_url(download.obj.key, HANDED_ON_S)
+        except StoreError as error:
+            raise _unavailable(error) from None
+        if address is not None:  # a store that serves files itself does it better
+            raise web.HTTPFound(address, headers={"Cache-Control": "no-store"})
+        return await self._file(download.obj, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}"})
 
     async def _share_page(self, request: web.Request) -> web.Response:
         clip = await self._shared(request)
@@ -176,16 +186,19 @@ class WebServer:
     async def _file(self, obj: StoredObject, headers: Mapping[str, str]) -> web.StreamResponse:
         """The content of an object, whole or in ranges."""
         try:
-            if not await self._gate(obj) or not await self._store.exists(obj.key):
-                await asyncio.to_thread(self._copy_of(obj).unlink, missing_ok=True)
-                raise web.HTTPGone(text="This file was deleted.\n")
+            if not await self._store.exists(obj.key):
+                raise await self._deleted(obj)
             path = await self._local(obj)
         except ObjectMissingError:
-            raise web.HTTPGone(text="This file was deleted.\n") from None
+            raise await self._deleted(obj) from None
         except StoreError as error:
-            logger.warning("download failed: %s", error)
-            raise web.HTTPServiceUnavailable(text="The file store does not answer; try again in a minute.\n") from None
+            raise _unavailable(error) from None
         return web.FileResponse(path, headers={**headers, "Content-Type": obj.media_type})
+
+    async def _deleted(self, obj: StoredObject) -> web.HTTPGone:
+        """The answer for what there was; a copy kept for ranges goes along."""
+        await asyncio.to_thread(self._copy_of(obj).unlink, missing_ok=True)
+        return web.HTTPGone(text="This file was deleted.\n")
 
     def _copy_of(self, obj: StoredObject) -> Path:
         return self._folder / f"{obj.sha256}.{extension_of(obj.media_type)}"
@@ -211,6 +224,11 @@ def bind(host: str, port: int) -> socket.socket:
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+
+
+def _unavailable(error: StoreError) -> web.HTTPServiceUnavailable:
+    logger.warning("download failed: %s", error)
+    return web.HTTPServiceUnavailable(text="The file store does not answer; try again in a minute.\n")
 
 
 def _clear(folder: Path, age_s: float) -> None:

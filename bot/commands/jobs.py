@@ -42,7 +42,7 @@ async def _links(desk: Desk, found: Sequence[JobView]) -> dict[str, str]:
             and record.withheld is None
             and job_cards.message_url(record) is None
         ):
-            links[record.job_id] = await desk.services.files.link(record.result.file, f"{record.job_id}.mp4")
+            links[record.job_id] = desk.services.files.link(record.result.file, f"{record.job_id}.mp4")
     return links
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from bot.sandbox.errors import ScenarioError
 from bot.sandbox.processes import ROOT
-from bot.sandbox.scenario import AnyStep, Files, Generated, Posted, Render, Source
+from bot.sandbox.scenario import AnyStep
+from bot.sandbox.sources import Downloaded, Files, Generated, Posted, Render, Source
 from bot.sandbox.world import Attachment
 
 RENDER_TIMEOUT_S = 180.0
@@ -22,10 +23,17 @@ FILES_PER_FORM = 10
 class Attachments:
     """Resolves `attach` entries; rendered pictures and copies of posted clips go below `folder`."""
 
-    def __init__(self, scenario_folder: Path, folder: Path, posted: Callable[[], Attachment | None]) -> None:
+    def __init__(
+        self,
+        scenario_folder: Path,
+        folder: Path,
+        posted: Callable[[Posted], Attachment | None],
+        downloaded: Callable[[str], Path],
+    ) -> None:
         self._scenario_folder = scenario_folder
         self._folder = folder
         self._posted = posted
+        self._downloaded = downloaded
 
     async def render_all(self, steps: Sequence[AnyStep]) -> None:
         """Make every picture of the scenario before it begins, so that nobody waits for them.
@@ -56,7 +64,9 @@ class Attachments:
         if isinstance(source, Generated):
             return await self._rendered(source.render)
         if isinstance(source, Posted):
-            return [self._downloaded(source)]
+            return [self._saved(source)]
+        if isinstance(source, Downloaded):
+            return [self._downloaded(source.downloaded)]
         path = (self._scenario_folder / source).resolve()
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -67,9 +77,9 @@ class Attachments:
             raise ScenarioError(f"there is no file {source}")
         return [path]
 
-    def _downloaded(self, source: Posted) -> Path:
+    def _saved(self, source: Posted) -> Path:
         """The newest posted clip as a file of its own."""
-        found = self._posted()
+        found = self._posted(source)
         if found is None:
             raise ScenarioError("no clip has been posted yet")
         data = bytearray(found.data)
@@ -107,6 +117,13 @@ async def _run(command: Sequence[str]) -> None:
     if process.returncode:
         lines = output.decode(errors="replace").strip().splitlines()
         raise ScenarioError(f"{' '.join(command[1:])} failed: {lines[-1] if lines else 'no output'}")
+
+
+def leaf_of(command: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The subcommand that `name` ("loras import") ends at, or the command itself."""
+    for part in name.split()[1:]:
+        command = next((option for option in command.get("options") or [] if option["name"] == part), command)
+    return command
 
 
 def fill_options(command: Mapping[str, Any], attach: Mapping[str, Sequence[Path]]) -> tuple[dict[str, Path], list[Path]]:

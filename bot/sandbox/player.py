@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.sandbox.attachments import FILES_PER_FORM, Attachments, fill_options
+from bot.sandbox.attachments import FILES_PER_FORM, Attachments, fill_options, leaf_of
 from bot.sandbox.errors import ClientRefusedError, SandboxError, ScenarioError
-from bot.sandbox.people import Outcome, Person, find_button
+from bot.sandbox.people import Outcome, Person, Value, find_button
 from bot.sandbox.processes import Stack
 from bot.sandbox.records import Records, job_reached
 from bot.sandbox.scenario import (
@@ -32,9 +32,13 @@ from bot.sandbox.scenario import (
     Scenario,
     StopRedisStep,
     TogetherStep,
+    VisitStep,
     WaitStep,
 )
 from bot.sandbox.server import LoopbackDiscord
+from bot.sandbox.sources import LinkOf, Pick, Posted
+from bot.sandbox.visits import Links
+from bot.sandbox.wording import describe, short
 from bot.sandbox.world import Attachment, Message
 
 START_BUTTON, ADD_BUTTON, AGREE_BUTTON = "start", "add", "agree"
@@ -68,7 +72,8 @@ class Player:
         self._discord = discord
         self._stack = stack
         self._records = Records(stack.database)
-        self._attachments = Attachments(scenario.folder, folder, self._last_clip)
+        self._links = Links(folder / "downloads")
+        self._attachments = Attachments(scenario.folder, folder, self._clip, self._links.downloaded)
         self._replies: dict[str, Outcome] = {}  # by person
         self._taken: set[int] = set()  # messages that a wait has claimed
         self._since = 0  # message id: waits look after it
@@ -109,6 +114,8 @@ class Player:
         match step:
             case CommandStep() | PressStep() | AutocompleteStep() | SayStep():
                 return await self._act(step)
+            case VisitStep():
+                return await self._visit(step)
             case WaitStep():
                 self._waited = True
                 return await (self._wait_job(step) if step.wait_for == "job" else self._wait_message(step))
@@ -154,13 +161,14 @@ class Player:
                 raise StepFailedError("no choices within 3 s")
             offered = [str(choice["value"]) for choice in outcome.choices]
             missing = [wanted for wanted in step.offers if wanted not in offered]
-            if missing:
-                raise StepFailedError(f"{', '.join(missing)} not offered; offered: {', '.join(offered) or 'nothing'}")
+            shown = [unwanted for unwanted in step.hides if unwanted in offered]
+            if missing or shown:
+                wrong = [f"{', '.join(missing)} not offered"] * bool(missing) + [f"{', '.join(shown)} offered"] * bool(shown)
+                raise StepFailedError(f"{'; '.join(wrong)}; offered: {', '.join(offered) or 'nothing'}")
             return ", ".join(offered) or "nothing to offer"
         try:
             if isinstance(step, PressStep):
-                outcome = await person.press(self._target(step, person), step.press)
-                refused = outcome.refused
+                outcome, refused = await self._press(step, person)
             else:
                 outcome, refused = await self._command(step, person)
         except ClientRefusedError as error:
@@ -168,6 +176,8 @@ class Player:
                 return f"their client refused: {error}"
             raise StepFailedError(f"their client refused: {error}") from None
         self._replies[person.name] = outcome
+        if outcome.replies or outcome.interaction.source is not None:
+            self._links.note(person.name, outcome.reply)
         return self._judge(outcome, refused, step.expect, step.says)
 
     def _judge(self, outcome: Outcome, refused: bool, expect: Expect | None, says: str | None) -> str:
@@ -175,28 +185,53 @@ class Player:
             raise StepFailedError("the application did not respond within 3 s")
         shown = outcome.text or (outcome.reply.text if outcome.interaction.source is not None else "")
         if refused != (expect == "refused"):
-            raise StepFailedError(f"{'refused' if refused else 'accepted'}: {_short(shown)}")
+            raise StepFailedError(f"{'refused' if refused else 'accepted'}: {short(shown)}")
         if says is not None and says.casefold() not in shown.casefold():
-            raise StepFailedError(f"the answer does not say {says!r}: {_short(shown)}")
+            raise StepFailedError(f"the answer does not say {says!r}: {short(shown)}")
         ack = "" if outcome.ack_ms is None else f" · ack {outcome.ack_ms:.0f} ms"
-        return f"{'refused' if refused else 'ok'}: {_short(shown)}{ack}"
+        return f"{'refused' if refused else 'ok'}: {short(shown)}{ack}"
+
+    async def _press(self, step: PressStep, person: Person) -> tuple[Outcome, bool]:
+        """A button, with the form it opens and the files its data set gets."""
+        outcome = await person.press(self._target(step, person), step.press)
+        if step.fill and not outcome.failed and not outcome.refused:
+            outcome = await person.submit_modal(outcome, step.fill)
+        if step.attach is None or outcome.failed or outcome.refused:
+            return outcome, outcome.refused
+        return await self._fill_up(outcome, await self._attachments.paths(step.attach), person, step.expect)
 
     async def _command(self, step: CommandStep, person: Person) -> tuple[Outcome, bool]:
         """A command with its files; a data set that it opens is filled up and started as a person would."""
         command = next((c for c in self._discord.commands if c["name"] == step.command.split()[0]), {"name": step.command, "options": []})
         attach = step.attach if isinstance(step.attach, dict) else {} if step.attach is None else {"images": step.attach}
         files = {key: await self._attachments.paths(value) for key, value in attach.items()}
-        filled, left = fill_options(command, files) if files else ({}, [])
-        outcome = await person.command(step.command, {**step.options, **filled}, channel=step.where)
+        filled, left = fill_options(leaf_of(command, step.command), files) if files else ({}, [])
+        options = {name: await self._typed(step, person, name, value) for name, value in step.options.items()} | filled
+        outcome = await person.command(step.command, options, channel=step.where)
         if outcome.refused and step.expect != "refused" and find_button(outcome.reply, AGREE_BUTTON) is not None:
             await person.press(outcome.reply, AGREE_BUTTON)  # the first time, as anybody would
-            outcome = await person.command(step.command, {**step.options, **filled}, channel=step.where)
+            outcome = await person.command(step.command, options, channel=step.where)
         if outcome.failed or outcome.refused:
             return outcome, outcome.refused
+        return await self._fill_up(outcome, left, person, step.expect)
+
+    async def _typed(self, step: CommandStep, person: Person, option: str, value: Value | LinkOf | Pick) -> Value:
+        """An option's value as the person enters it."""
+        if isinstance(value, LinkOf):
+            return self._links.of(value.link_of)
+        if not isinstance(value, Pick):
+            return value
+        offered = (await person.autocomplete(step.command, option, value.pick, channel=step.where)).choices
+        if not offered:
+            raise StepFailedError(f"nothing is offered for {option}:{value.pick}")
+        return str(offered[0]["value"])
+
+    async def _fill_up(self, outcome: Outcome, left: list[Path], person: Person, expect: Expect | None) -> tuple[Outcome, bool]:
+        """The card of a data set gets the files that are left, in tens, and is started; another card is left alone."""
         while left:
             card = outcome.reply
             if find_button(card, ADD_BUTTON) is None:
-                raise ScenarioError(f"/{step.command} has no place for {len(left)} more files")
+                raise ScenarioError(f"{outcome.interaction.name} has no place for {len(left)} more files")
             batch, left = left[:FILES_PER_FORM], left[FILES_PER_FORM:]
             opened = await person.press(card, ADD_BUTTON)
             if opened.modal is None:
@@ -210,7 +245,7 @@ class Player:
         if find_button(card, ADD_BUTTON) is None and find_button(card, START_BUTTON) is None:
             return outcome, False
         start = find_button(card, START_BUTTON)
-        if step.expect == "refused":
+        if expect == "refused":
             return outcome, start is None or bool(start.get("disabled")) or WARNED_LABEL in str(start.get("label")).lower()
         if start is None:
             return outcome, True
@@ -230,7 +265,9 @@ class Player:
                 raise ScenarioError(f"{person.name} has had no answer yet")
             return outcome.reply
         public = [m for m in seen if m.only_for is None and m.author.bot]
-        if step.on == "last_video":
+        if step.on == "own_card":
+            found = next((m for m in seen if m.only_for == person.account.id and find_button(m, step.press)), None)
+        elif step.on == "last_video":
             videos = [m for m in public if m.has_video]
             found = next((m for m in videos if find_button(m, step.press)), videos[0] if videos else None)
         else:
@@ -240,11 +277,25 @@ class Player:
             raise ScenarioError(f"there is no {step.on.replace('_', ' ')} in #{step.where}")
         return found
 
-    def _last_clip(self) -> Attachment | None:
-        """The newest clip the bot has posted anywhere."""
+    def _clip(self, wanted: Posted) -> Attachment | None:
+        """The newest clip the bot has posted anywhere, or the newest one that was deleted again."""
         messages = sorted(self._discord.world.messages.values(), key=lambda message: message.id, reverse=True)
-        clips = (a for m in messages if m.author.bot and m.deleted_at is None for a in m.attachments if a.is_video)
+        gone = wanted.posted == "deleted_video"
+        clips = (a for m in messages if m.author.bot and (m.deleted_at is not None) is gone for a in m.attachments if a.is_video)
         return next(clips, None)
+
+    async def _visit(self, step: VisitStep) -> str:
+        answer = await self._links.visit(step.visit, below=step.below, part=step.part)
+        text = answer.body.decode(errors="replace") if answer.headers.get("content-type", "").startswith("text/") else ""
+        if answer.status != step.status:
+            raise StepFailedError(f"{answer.status} instead of {step.status}: {short(text)}")
+        if "nosniff" not in answer.headers.get("x-content-type-options", "") or "content-security-policy" not in answer.headers:
+            raise StepFailedError("security headers are missing")
+        if step.says is not None and step.says.casefold() not in text.casefold():
+            raise StepFailedError(f"the page does not say {step.says!r}")
+        if step.hides is not None and step.hides.casefold() in text.casefold():
+            raise StepFailedError(f"the page says {step.hides!r}")
+        return f"{answer.status}, {len(answer.body)} bytes"
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -280,7 +331,7 @@ class Player:
             except TimeoutError:
                 continue
         self._taken.add(found.id)
-        return _short(found.text) or "a message without text"
+        return short(found.text) or "a message without text"
 
     def _rule_out_failure(self, step: WaitStep) -> None:
         """Stop waiting for a clip when the person's newest job has failed."""
@@ -326,48 +377,3 @@ def _fits(message: Message, step: WaitStep) -> bool:
     if step.with_ == "buttons":
         return bool(message.buttons)
     return True
-
-
-def _short(text: str, length: int = 160) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
-def describe(step: AnyStep) -> str:
-    """A step in one line."""
-    match step:
-        case CommandStep():
-            given = " ".join(f"{key}:{value}" for key, value in step.options.items())
-            return f"{step.who} /{step.command} {_short(given, 80)}".rstrip()
-        case PressStep():
-            return f"{step.who} presses {step.press} on {step.on.replace('_', ' ')}"
-        case AutocompleteStep():
-            return f"{step.who} types /{step.autocomplete} {step.option}:{step.text}"
-        case SayStep():
-            return f"{step.who} says {_short(step.say, 60)!r}"
-        case WaitStep():
-            if step.wait_for == "job":
-                return f"wait for {step.name or 'the newest job'}{f' of {step.of}' if step.of else ''}: {step.status}"
-            return f"wait for a message{f' with {step.with_}' if step.with_ else ''} in #{step.where}{f' for {step.of}' if step.of else ''}"
-        case RestartStep():
-            return f"restart the {step.restart}"
-        case KillStep():
-            return f"kill the {step.kill}"
-        case StopRedisStep():
-            return f"Redis is down for {step.stop_redis.for_s:g} s"
-        case AdvanceClockStep():
-            return f"{step.advance_clock.minutes:g} minutes pass"
-        case GrantStep():
-            return f"{step.grant.to} buys {step.grant.sku}"
-        case EndStep():
-            return f"{step.end_purchase.of} cancels {step.end_purchase.sku}"
-        case RefundStep():
-            return f"{step.refund_purchase.of} gets the money for {step.refund_purchase.sku} back"
-        case DeleteChannelStep():
-            return f"#{step.delete_channel} is deleted"
-        case FaultStep():
-            return f"fault: {step.fault.route} answers {step.fault.status}"
-        case DropStep():
-            return "the gateway connection is cut"
-        case TogetherStep():
-            return " + ".join(describe(inner) for inner in step.together)

@@ -7,58 +7,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from bot.sandbox.errors import ScenarioError
+from bot.sandbox.sources import Files, LinkOf, Part, Pick
 
 Expect = Literal["accepted", "refused"]
-Where = Literal["last_video", "last_card", "last_reply"]
+Where = Literal["last_video", "last_card", "own_card", "last_reply"]
 Status = Literal["queued", "dispatched", "running", "succeeded", "failed", "cancelled"]
 
 
-class _Part(BaseModel):
-    """A frozen piece of a scenario; unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Render(_Part):
-    """Files made by the tiny base's procedural world: pictures of one held-out character or style, clips of one motion or for edges."""
-
-    character: str | None = None
-    style: str | None = None
-    motion: str | None = None
-    edges: bool = False
-    count: int = Field(default=24, ge=1, le=200)
-    seed: int = 0
-    media: Literal["png", "mp4"] = "png"
-
-
-class Generated(_Part):
-    """Files made for the scenario instead of kept beside it."""
-
-    render: Render
-
-
-class Posted(_Part):
-    """A file the bot has posted, as somebody would download and send it: the newest clip, perhaps with one bit turned over."""
-
-    posted: Literal["last_video"]
-    flipped: bool = False
-
-
-Source = str | Generated | Posted
-Files = Source | list[Source]
-
-
-class ChannelSpec(_Part):
+class ChannelSpec(Part):
     """A channel and what the bot may not do there."""
 
     name: str
     deny: tuple[str, ...] = ()
 
 
-class GuildPart(_Part):
+class GuildPart(Part):
     """The server everything happens in."""
 
     name: str = "Studio"
@@ -72,7 +38,7 @@ class GuildPart(_Part):
         return [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
-class PersonPart(_Part):
+class PersonPart(Part):
     """Somebody with more or less than the defaults. `guild`: where they are, by the server's name; the first one if left out."""
 
     permissions: tuple[str, ...] = ()
@@ -82,7 +48,7 @@ class PersonPart(_Part):
     operator: bool = False  # one of those who run this bot
 
 
-class Step(_Part):
+class Step(Part):
     """One thing that happens. `note` is printed above it."""
 
     note: str | None = None
@@ -99,25 +65,31 @@ class CommandStep(_Act):
     """`command: train` with `options` and files in `attach`; more files than one command takes are sent as a person would."""
 
     command: str
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool | LinkOf | Pick] = Field(default_factory=dict)
     attach: dict[str, Files] | Files | None = None
 
 
 class PressStep(_Act):
-    """`press: again` on the newest video, status card or answer."""
+    """`press: again` on the newest video, status card or answer.
+
+    `fill`: fields of the form it opens, by name or label; `attach`: files for the data set whose card it opens.
+    """
 
     press: str
     on: Where = "last_reply"
+    fill: dict[str, str] = Field(default_factory=dict)
+    attach: Files | None = None
 
 
 class AutocompleteStep(_Act):
-    """`autocomplete: generate` with `option` and `text` typed so far; every entry of `offers` must be among the choices."""
+    """`autocomplete: generate` with `option` and `text` typed so far; all of `offers` must be among the choices, none of `hides`."""
 
     autocomplete: str
     option: str
     text: str = ""
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     offers: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
 
 
 class SayStep(_Act):
@@ -125,6 +97,17 @@ class SayStep(_Act):
 
     say: str
     attach: Files | None = None
+
+
+class VisitStep(Step):
+    """`visit: maker` opens the newest link the bot gave that person, or an address `below` it; `part`: its first bytes only."""
+
+    visit: str
+    below: str = ""
+    part: bool = False
+    status: int = 200
+    says: str | None = None  # text the page must contain
+    hides: str | None = None  # text it must not contain
 
 
 class WaitStep(Step):
@@ -154,7 +137,7 @@ class KillStep(Step):
     again_after_s: float | None = 1.0
 
 
-class Outage(_Part):
+class Outage(Part):
     """How long."""
 
     for_s: float = Field(gt=0)
@@ -167,7 +150,7 @@ class StopRedisStep(Step):
     meanwhile: tuple[AnyStep, ...] = ()
 
 
-class Minutes(_Part):
+class Minutes(Part):
     """An amount of time."""
 
     minutes: float = Field(gt=0)
@@ -179,7 +162,7 @@ class AdvanceClockStep(Step):
     advance_clock: Minutes
 
 
-class Purchase(_Part):
+class Purchase(Part):
     """Who gets what. `ends_in`: a subscription that was cancelled already."""
 
     to: str
@@ -188,7 +171,7 @@ class Purchase(_Part):
     ends_in: Minutes | None = None
 
 
-class Bought(_Part):
+class Bought(Part):
     """What somebody has bought before. `ends_in`: with ending, when."""
 
     of: str
@@ -220,7 +203,7 @@ class DeleteChannelStep(Step):
     delete_channel: str
 
 
-class FaultPart(_Part):
+class FaultPart(Part):
     """See `bot.sandbox.faults.Fault`."""
 
     route: str
@@ -253,6 +236,7 @@ AnyStep = (
     | PressStep
     | AutocompleteStep
     | SayStep
+    | VisitStep
     | WaitStep
     | RestartStep
     | KillStep
@@ -272,6 +256,7 @@ _KEYS: dict[str, type[Step]] = {
     "press": PressStep,
     "autocomplete": AutocompleteStep,
     "say": SayStep,
+    "visit": VisitStep,
     "wait_for": WaitStep,
     "restart": RestartStep,
     "kill": KillStep,
@@ -290,15 +275,15 @@ StopRedisStep.model_rebuild()
 TogetherStep.model_rebuild()
 
 
-class Scenario(_Part):
+class Scenario(Part):
     """A whole file. `settings` are settings of bot and worker by name; `folder` is where relative paths start."""
 
     title: str | None = None
     guild: GuildPart = GuildPart()
     other_guilds: tuple[GuildPart, ...] = ()
-    skus: dict[str, Literal["premium", "enterprise"]] = {}  # what is sold, by name, and the plan it grants
-    people: dict[str, PersonPart] = {}
-    settings: dict[str, Any] = {}
+    skus: dict[str, Literal["premium", "enterprise"]] = Field(default_factory=dict)  # what is sold, by name, and the plan it grants
+    people: dict[str, PersonPart] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
     rate_limits: bool = False
     steps: tuple[AnyStep, ...] = Field(min_length=1)
     folder: Path = Path()

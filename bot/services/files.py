@@ -40,6 +40,6 @@ class Files:
         target = self.scratch / f"{secrets.token_hex(8)}.mp4"
         return await media.fit_video(video, target, max_bytes=max_bytes, credentials=self.credentials, timeout_s=self.fit_timeout_s)
 
-    async def link(self, obj: StoredObject, filename: str) -> str:
-        """A signed, expiring download link: the store's own when it signs, else one of `bot/web.py`."""
-        return await self.store.signed_url(obj.key, self.signer.expires_s) or self.signer.url(obj, filename)
+    def link(self, obj: StoredObject, filename: str, reader_id: int = 0) -> str:
+        """A signed, expiring link to `bot/web.py`, which asks at every click whether `reader_id` may still have the file."""
+        return self.signer.url(obj, filename, reader_id)

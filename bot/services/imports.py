@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from aiosqlite import Connection
 from ulid import ULID
 
 from bot import media
@@ -57,7 +58,7 @@ class Imports:
         """Take a file that was attached.
 
         Raises:
-            Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, LORA_FILE, TAKEN_DOWN, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE.
+            Refusal: NAME_INVALID, NAME_TAKEN, TRIGGER_INVALID, LORA_FILE, LORA_WITHHELD, TAKEN_DOWN, MEDIA_CHECK_FAILED, STORE_UNAVAILABLE.
         """
         return await self._take(file, actor, name, kind, trigger)
 
@@ -82,7 +83,7 @@ class Imports:
         download = signer.open(path[2], filename)
         if download is None or download.obj.media_type != MEDIA_TYPE:
             raise Refusal(RefusalCode.LINK_NOT_OURS)
-        if signer.expired(download):
+        if signer.expired(download) or not await self.takedowns.allows(download.obj, download.reader_id):
             raise Refusal(RefusalCode.LINK_EXPIRED)
         try:
             local = await self.files.fetch(download.obj)
@@ -110,6 +111,7 @@ class Imports:
                 await self.takedowns.refuse([stored.sha256, manifest.data_sha256])
                 async with self.database.transaction() as tx:
                     await refuse_taken(tx, actor, parsed, visibility)
+                    await _refuse_withheld(tx, manifest.data_sha256, parsed)
                     lora = Lora(
                         lora_id=lora_id,
                         owner_id=actor.user_id,
@@ -165,3 +167,10 @@ class Imports:
             yield out, answer.facts, answer.manifest
         finally:
             await asyncio.to_thread(out.unlink, missing_ok=True)
+
+
+async def _refuse_withheld(tx: Connection, data_sha256: str, name: str) -> None:
+    """Return unless a LoRA made of this data may not be used; a copy would be as good as it."""
+    reason = await table.withheld_data(tx, data_sha256)
+    if reason is not None:
+        raise Refusal(RefusalCode.LORA_WITHHELD, name=name, reason=reason)

@@ -165,7 +165,7 @@ class Library:
             raise Refusal(RefusalCode.LORA_WITHHELD, name=lora.name, reason=lora.withheld)
         if lora.file is None:
             raise Refusal(RefusalCode.LORA_NOT_READY, name=lora.name)
-        return lora, await self.files.link(lora.file, f"{lora.name}-v{lora.version}.safetensors")
+        return lora, self.files.link(lora.file, f"{lora.name}-v{lora.version}.safetensors", actor.user_id)
 
     async def owned(self, lora_id: str, actor: Actor) -> Lora:
         """A LoRA that `actor` may change.

@@ -16,7 +16,7 @@ from bot.storage import loras as loras_table
 from bot.storage.database import Database
 from bot.storage.datasets import DatasetRecord
 from bot.storage.likenesses import Consent, Likeness
-from bot.storage.loras import Withheld
+from bot.storage.loras import LoraRecord, Withheld
 
 __all__ = ["Consent", "Likeness", "Likenesses"]
 
@@ -80,15 +80,15 @@ class Likenesses:
         likeness = await self._mine(dataset_id, actor)
         async with self.database.transaction() as tx:
             await table.decide(tx, dataset_id, Consent.GRANTED, self.clock())
-            if likeness.lora_id is not None and all(each.state is Consent.GRANTED for each in await table.of_lora(tx, likeness.lora_id)):
-                lora = await loras_table.get(tx, likeness.lora_id)
-                if lora is not None and lora.withheld is Withheld.LIKENESS:  # a takedown is not the person's to lift
-                    await library_table.withhold(tx, likeness.lora_id, None)
+            for lora in await self._with_copies(tx, likeness.lora_id):
+                agreed = all(each.state is Consent.GRANTED for each in await table.of_lora(tx, lora.lora_id))
+                if agreed and lora.withheld is Withheld.LIKENESS:  # a takedown is not the person's to lift
+                    await library_table.withhold(tx, lora.lora_id, None)
             await self.audit.note(tx, actor, "likeness_granted", likeness.name)
         return likeness
 
     async def revoke(self, dataset_id: str, actor: Actor) -> Withdrawn:
-        """The person does not agree, or no longer: from this moment no job loads the LoRA.
+        """The person does not agree, or no longer: from this moment no job loads the LoRA, nor a copy of it.
 
         Raises:
             Refusal: CONSENT_UNKNOWN for everybody else.
@@ -97,14 +97,18 @@ class Likenesses:
         job_ids: list[str] = []
         async with self.database.transaction() as tx:
             await table.decide(tx, dataset_id, Consent.REVOKED, self.clock())
-            if likeness.lora_id is not None:
-                lora = await loras_table.get(tx, likeness.lora_id)
-                if lora is not None and lora.withheld is None:
-                    await library_table.withhold(tx, likeness.lora_id, Withheld.LIKENESS)
-                job_ids = await library_table.open_jobs_using(tx, likeness.lora_id)
-                job_ids += await library_table.open_trainings_of(tx, likeness.lora_id)
+            for lora in await self._with_copies(tx, likeness.lora_id):
+                if lora.withheld is None:
+                    await library_table.withhold(tx, lora.lora_id, Withheld.LIKENESS)
+                job_ids += await library_table.open_jobs_using(tx, lora.lora_id)
+                job_ids += await library_table.open_trainings_of(tx, lora.lora_id)
             await self.audit.note(tx, actor, "likeness_revoked", likeness.name)
-        return Withdrawn(likeness, tuple(job_ids))
+        return Withdrawn(likeness, tuple(dict.fromkeys(job_ids)))
+
+    async def _with_copies(self, tx: Connection, lora_id: str | None) -> list[LoraRecord]:
+        """A LoRA and its copies; nothing for a data set whose training was never started."""
+        ids = [] if lora_id is None else [lora_id, *await library_table.copies(tx, lora_id)]
+        return list((await loras_table.get_many(tx, ids)).values())
 
     async def _mine(self, dataset_id: str, actor: Actor) -> Likeness:
         likeness = await table.get(self.database.reader, dataset_id)

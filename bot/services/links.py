@@ -17,7 +17,7 @@ from bot.clock import Clock
 from engine.contracts.model import StoredObject, StoreKey
 
 _MAC_BYTES = 32
-_PAYLOAD: TypeAdapter[tuple[StoreKey, str, int, str, int]] = TypeAdapter(tuple[StoreKey, str, int, str, int])
+_PAYLOAD: TypeAdapter[tuple[StoreKey, str, int, str, int, int]] = TypeAdapter(tuple[StoreKey, str, int, str, int, int])
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Download:
 
     obj: StoredObject
     expires_at: int  # unix seconds
+    reader_id: int  # whom it was made for; 0: nobody in particular
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,10 @@ class LinkSigner:
     expires_s: float
     clock: Clock
 
-    def url(self, obj: StoredObject, filename: str) -> str:
-        """A link that works for `expires_s`; `filename` is what the browser will call the file."""
-        digest = _encode(bytes.fromhex(obj.sha256))
-        payload = json.dumps(
-            [obj.key, digest, obj.size, obj.media_type, int(self.clock() + self.expires_s)], separators=(",", ":")
-        ).encode()
+    def url(self, obj: StoredObject, filename: str, reader_id: int = 0) -> str:
+        """A link that works for `expires_s`; `filename` is what the browser will call the file, `reader_id` who asked for it."""
+        digest, expires_at = _encode(bytes.fromhex(obj.sha256)), int(self.clock() + self.expires_s)
+        payload = json.dumps([obj.key, digest, obj.size, obj.media_type, expires_at, reader_id], separators=(",", ":")).encode()
         token = _encode(self._mac(payload, filename) + payload)
         return f"{self.public_url.rstrip('/')}/d/{token}/{quote(filename, safe='')}"
 
@@ -56,11 +55,11 @@ class LinkSigner:
             mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
             if not hmac.compare_digest(mac, self._mac(payload, filename)):
                 return None
-            key, digest, size, media_type, expires_at = _PAYLOAD.validate_json(payload)
+            key, digest, size, media_type, expires_at, reader_id = _PAYLOAD.validate_json(payload)
             obj = StoredObject(key=key, sha256=_decode(digest).hex(), size=size, media_type=media_type)
         except ValueError:  # bad base64, bad JSON, wrong fields
             return None
-        return Download(obj=obj, expires_at=expires_at)
+        return Download(obj=obj, expires_at=expires_at, reader_id=reader_id)
 
     def expired(self, download: Download) -> bool:
         """True once the link is too old."""

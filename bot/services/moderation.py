@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aiosqlite import Connection
 from ulid import ULID
 
 from bot.clock import Clock
@@ -134,6 +135,9 @@ class Moderation:
                 await jobs_table.withhold(tx, each.job_id, "takedown")
                 if isinstance(each.result, LoraTrained):
                     await library_table.withhold(tx, each.result.lora_id, Withheld.TAKEDOWN)
+            imported = await self._imported(tx, hit)
+            for lora_id in imported:
+                await library_table.withhold(tx, lora_id, Withheld.TAKEDOWN)
             await table.decide(tx, record.job_id, ReportState.UPHELD, actor.user_id, self.clock())
             await self.audit.note(tx, actor, "taken_down", f"job {record.job_id}: {reason}")
         try:
@@ -144,7 +148,12 @@ class Moderation:
             raise Refusal(RefusalCode.STORE_UNAVAILABLE) from None
         posted = [(each.posted_channel_id, each.posted_message_id) for each in hit]
         messages = tuple((channel, message) for channel, message in posted if channel is not None and message is not None)
-        return TakenDown(record, messages, len(hit) - 1)
+        return TakenDown(record, messages, len(hit) - 1 + len(imported))
+
+    async def _imported(self, tx: Connection, hit: Sequence[JobRecord]) -> set[str]:
+        """Copies of the LoRAs these jobs made."""
+        trained = [each.result.lora_id for each in hit if isinstance(each.result, LoraTrained)]
+        return {copied for lora_id in trained for copied in await library_table.copies(tx, lora_id)} - set(trained)
 
     async def _content(self, record: JobRecord) -> list[StoredObject]:
         """What may not come back: the files, and of a LoRA also the set it was trained on, which every new training would name."""

@@ -23,21 +23,19 @@ __all__ = ["Feature", "Holding", "Plan", "PlanSource", "PlanTerms", "Plans", "St
 
 
 class Feature(StrEnum):
-    """What not every plan has."""
+    """What not every plan has.
+
+    Keeping a LoRA to oneself is none of it: whoever may train may do so in private, since a LoRA can show a person. Workers and a queue
+    of a server's own are the operator's to give (`CALLSHEET_DEDICATED_SERVERS`), not a plan's.
+    """
 
     TRAINING = "training"
     LONG_CLIPS = "long_clips"
-    PRIVATE_LORAS = "private_loras"
-    OWN_WORKERS = "own_workers"
-    OWN_BASE = "own_base"
 
 
 LEAST_PLAN: Mapping[Feature, Plan] = {
     Feature.TRAINING: Plan.PREMIUM,
     Feature.LONG_CLIPS: Plan.PREMIUM,
-    Feature.PRIVATE_LORAS: Plan.ENTERPRISE,
-    Feature.OWN_WORKERS: Plan.ENTERPRISE,
-    Feature.OWN_BASE: Plan.ENTERPRISE,
 }
 
 

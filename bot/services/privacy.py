@@ -89,7 +89,7 @@ class Privacy:
             for obj in _objects(rows):
                 await self._add(archive, obj, folder)
             stored = await self.store.put_file(f"{self._exports_of(actor.user_id)}/{ULID()}.zip", archive, ZIP)
-            return await self.files.link(stored, "callsheet-export.zip"), stored.size
+            return self.files.link(stored, "callsheet-export.zip", actor.user_id), stored.size
         except StoreError:
             raise Refusal(RefusalCode.STORE_UNAVAILABLE) from None
         finally:

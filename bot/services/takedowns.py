@@ -14,7 +14,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.storage import loras as loras_table
 from bot.storage import takedowns as table
 from bot.storage.database import Database
-from bot.storage.loras import LoraState
+from bot.storage.loras import LoraState, Visibility
 from engine.contracts.model import StoredObject
 
 
@@ -46,13 +46,16 @@ class Takedowns:
         if await self.blocked(hashes):
             raise Refusal(RefusalCode.TAKEN_DOWN)
 
-    async def allows(self, obj: StoredObject) -> bool:
-        """True unless this content was taken down, or is a LoRA that nobody may use."""
+    async def allows(self, obj: StoredObject, reader_id: int = 0) -> bool:
+        """False for content that was taken down, and for a LoRA that nobody may use, or that is neither public nor `reader_id`'s own."""
         if await self.blocked([obj.sha256]):
             return False
         folder, _, rest = obj.key.partition("/")
         lora = await loras_table.get(self.database.reader, rest.partition("/")[0]) if folder == "loras" else None
-        return lora is None or (lora.withheld is None and lora.state is not LoraState.GONE)
+        if lora is None:
+            return True
+        shown = lora.visibility is Visibility.PUBLIC or lora.owner_id == reader_id
+        return shown and lora.withheld is None and lora.state is not LoraState.GONE
 
     def _fingerprint(self, sha256: str) -> str:
         return hmac.new(self.secret, b"takedown\0" + sha256.encode(), hashlib.sha256).hexdigest()

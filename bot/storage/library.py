@@ -167,6 +167,27 @@ async def edit(tx: Connection, lora_id: str, *, name: str, visibility: Visibilit
     )
 
 
+async def copies(db: Connection, lora_id: str) -> list[str]:
+    """Other LoRAs made of the same data: imported from a file of this one, or of such a copy, or trained on the same set."""
+    rows = await db.execute_fetchall(
+        """SELECT DISTINCT theirs.lora_id FROM lora_versions AS mine CROSS JOIN lora_versions AS theirs
+            ON json_extract(theirs.manifest, '$.data_sha256') = json_extract(mine.manifest, '$.data_sha256')
+        WHERE mine.lora_id = ? AND theirs.lora_id <> mine.lora_id ORDER BY 1""",
+        (lora_id,),
+    )
+    return [row["lora_id"] for row in rows]
+
+
+async def withheld_data(db: Connection, data_sha256: str) -> Withheld | None:
+    """Why a LoRA that was made of this data may not be used; None when there is no such LoRA, or it may."""
+    rows = await db.execute_fetchall(
+        """SELECT withheld FROM lora_versions JOIN loras USING (lora_id)
+        WHERE json_extract(lora_versions.manifest, '$.data_sha256') = ? AND withheld IS NOT NULL LIMIT 1""",
+        (data_sha256,),
+    )
+    return next((Withheld(row["withheld"]) for row in rows), None)
+
+
 async def withhold(tx: Connection, lora_id: str, reason: Withheld | None) -> None:
     """Keep everybody from using it, or give it back (None)."""
     await tx.execute("UPDATE loras SET withheld = ? WHERE lora_id = ?", (reason, lora_id))

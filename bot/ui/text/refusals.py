@@ -212,9 +212,6 @@ def _channel_forbidden(facts: Facts) -> str:
 _FEATURES: Mapping[str, str] = {
     "training": "Training a LoRA",
     "long_clips": "A clip of this length",
-    "private_loras": "A private LoRA",
-    "own_workers": "A queue of your own",
-    "own_base": "Another base model",
 }
 
 

@@ -135,6 +135,29 @@ async def test_content_that_was_taken_down_is_not_imported_again(core: Core, tmp
     assert len(await core.store.list("loras")) == 1
 
 
+async def test_copies_share_the_fate_of_the_lora_they_were_made_of(core: Core, tmp_path: Path) -> None:
+    """A copy, and a copy of that copy, are known as such; while one of them is withheld no new one is made."""
+    data = tmp_path / "any.safetensors"
+    write_lora(data)
+    imports, style, library = core.services.imports, LoraKind.STYLE, core.services.library
+    taken = {"kind": style, "trigger": None}
+    first = (await imports.from_file(core.file("a.safetensors", data.read_bytes()), actor(), name="ink", **taken)).lora
+    _, link = await library.download(first.lora_id, actor())
+    second = (await imports.from_link(link, actor(2), name="ink2", **taken)).lora
+    _, further = await library.download(second.lora_id, actor(2))
+    third = (await imports.from_link(further, actor(3), name="ink3", **taken)).lora
+    async with core.database.transaction() as tx:
+        assert await table.copies(tx, first.lora_id) == sorted([second.lora_id, third.lora_id])
+        assert await table.copies(tx, third.lora_id) == sorted([first.lora_id, second.lora_id])
+        await table.withhold(tx, second.lora_id, Withheld.LIKENESS)
+    assert (await refusal(imports.from_link(further, actor(4), name="ink4", **taken))).code is RefusalCode.LINK_EXPIRED
+    assert third.file is not None
+    saved = core.file("saved.safetensors", await core.store.get_bytes(third.file))
+    refused = await refusal(imports.from_file(saved, actor(4), name="ink4", **taken))
+    assert (refused.code, refused.facts["reason"]) == (RefusalCode.LORA_WITHHELD, Withheld.LIKENESS)
+    assert len(await core.store.list("loras")) == 3
+
+
 async def test_only_the_owner_changes_a_lora(core: Core, played_worker: PlayedWorker) -> None:
     """Others of the server are refused; bad names and examples are refused with their limits."""
     lora, library = await trained(core, played_worker), core.services.library
@@ -298,6 +321,25 @@ async def test_ten_thousand_loras_in_one_server_answer_fast(core: Core) -> None:
     assert time.perf_counter() - began < 1.0  # Discord waits three seconds
     nearest = (await refusal(core.generate(loras="style-0777"))).facts["nearest"]
     assert nearest
+
+
+async def test_download_link_lives_as_long_as_its_reader_may_have_the_file(core: Core, played_worker: PlayedWorker) -> None:
+    """Once the LoRA is private again, the owner's link works and everybody else's does not, not even to import it."""
+    lora, library = await trained(core, played_worker), core.services.library
+    await library.edit(lora.lora_id, actor(), name="zoko", visibility=Visibility.PUBLIC, examples=[])
+    links = [(await library.download(lora.lora_id, actor(number)))[1] for number in (1, 2)]
+    opened = [core.services.files.signer.open(*link.rsplit("/", 2)[1:]) for link in links]
+
+    async def working() -> list[bool]:
+        return [await core.services.takedowns.allows(each.obj, each.reader_id) for each in opened if each is not None]
+
+    assert await working() == [True, True]
+    await library.edit(lora.lora_id, actor(), name="zoko", visibility=Visibility.PRIVATE, examples=[])
+    assert await working() == [True, False]
+    taken = core.services.imports.from_link(links[1], actor(2), name="mine", kind=LoraKind.STYLE, trigger=None)
+    assert (await refusal(taken)).code is RefusalCode.LINK_EXPIRED
+    await library.delete(lora.lora_id, actor())
+    assert await working() == [False, False]
 
 
 async def test_share_honours_what_may_be_seen(core: Core, played_worker: PlayedWorker) -> None:

@@ -130,7 +130,7 @@ async def test_real_person_is_asked_and_may_withdraw_at_once(core: Core, played_
     ):
         assert (await refusal(attempt)).code is RefusalCode.LORA_WITHHELD
     assert lora.file is not None
-    assert await core.services.takedowns.allows(lora.file) is False, "links that were given out before are dead"
+    assert await core.services.takedowns.allows(lora.file, MAKER.user_id) is False, "links that were given out before are dead"
     await likenesses.grant(set_id, PERSON)
     assert (await core.generate(loras="pal")).duplicate is False
     assert (await core.services.audit.latest(ADMIN))[0].action == "likeness_granted"

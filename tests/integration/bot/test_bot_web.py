@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from engine.contracts.model import StoredObject
 from engine.store import ObjectStore
 from tests.support import discord_values as values
 from tests.support.bot_core import ManualClock
+from tests.support.object_server import BUCKET, options
 
 CONTENT = bytes(range(256)) * 40
 
@@ -50,6 +52,7 @@ class Site:
     health: dict[str, bool]
     http: aiohttp.ClientSession
     allowed: dict[str, bool]
+    readers: list[int]
     shares: FakeShares
 
     def share(self, prompt: str = "zoko walking", maker: str = "maker") -> None:
@@ -63,9 +66,15 @@ class Site:
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """Start it on a free port."""
+    """A server on a local folder."""
     store = ObjectStore.open((tmp_path / "store").as_uri())
-    obj = await store.put_bytes("jobs/a/1/clip.mp4", CONTENT, "video/mp4")
+    async with served(tmp_path, store, await store.put_bytes("jobs/a/1/clip.mp4", CONTENT, "video/mp4")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def served(folder: Path, store: ObjectStore, obj: StoredObject) -> AsyncIterator[Site]:
+    """Start it on a free port."""
     clock, health = ManualClock(), {"redis": True}
     listener = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -75,14 +84,16 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         return health
 
     allowed: dict[str, bool] = {}
+    readers: list[int] = []
 
-    async def gate(asked: StoredObject) -> bool:
+    async def gate(asked: StoredObject, reader_id: int) -> bool:
+        readers.append(reader_id)
         return allowed.get(asked.sha256, True)
 
     shares = FakeShares(url)
-    serving = asyncio.create_task(WebServer(listener, store, signer, tmp_path / "downloads", checks, gate, cast("Shares", shares)).run())
+    serving = asyncio.create_task(WebServer(listener, store, signer, folder / "downloads", checks, gate, cast("Shares", shares)).run())
     async with aiohttp.ClientSession() as http:
-        yield Site(url, signer, store, obj, clock, health, http, allowed, shares)
+        yield Site(url, signer, store, obj, clock, health, http, allowed, readers, shares)
     serving.cancel()
     await asyncio.wait([serving])
     listener.close()
@@ -135,6 +146,22 @@ async def test_link_dies_with_what_it_leads_to_when_it_was_opened_before(site: S
     await site.store.delete(site.obj.key)
     async with site.http.get(url, headers={"Range": "bytes=0-9"}) as answer:
         assert answer.status == 410
+
+
+async def test_link_is_handed_on_to_a_store_that_serves_files_itself_when_the_reader_may_have_it(tmp_path: Path, endpoint: str) -> None:
+    """The store's own link is made at the click and lives a minute; whoever may no longer have the file gets none."""
+    store = ObjectStore.open(f"s3://{BUCKET}/{tmp_path.name}", s3_options=options(endpoint))
+    obj = await store.put_bytes("loras/a/b.safetensors", CONTENT, "application/x-safetensors")
+    async with served(tmp_path, store, obj) as site:
+        url = site.signer.url(obj, "zoko.safetensors", 7)
+        async with site.http.get(url, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Cache-Control"]) == (302, "no-store")
+        async with site.http.get(url, headers={"Range": "bytes=10-19"}) as answer:
+            assert (answer.status, await answer.read()) == (206, CONTENT[10:20])
+        site.allowed[obj.sha256] = False
+        async with site.http.get(url, allow_redirects=False) as answer:
+            assert answer.status == 410
+        assert site.readers == [7, 7, 7]
 
 
 async def test_share_page_shows_the_clip_and_its_makers_as_text(site: Site) -> None:

@@ -9,8 +9,9 @@ import pytest
 from bot.sandbox import __main__ as shell
 from bot.sandbox.attachments import Attachments, fill_options
 from bot.sandbox.errors import ScenarioError
-from bot.sandbox.player import describe
-from bot.sandbox.scenario import CommandStep, Generated, Posted, PressStep, StopRedisStep, WaitStep, load_scenario
+from bot.sandbox.scenario import CommandStep, PressStep, StopRedisStep, WaitStep, load_scenario
+from bot.sandbox.sources import Generated, Posted
+from bot.sandbox.wording import describe
 from bot.sandbox.world import Attachment
 
 ISSUE = """
@@ -134,7 +135,7 @@ async def test_attachments_expand_folders_and_name_what_is_missing(tmp_path: Pat
     for name in ("b.png", "a.png", ".hidden"):
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / "set" / name).write_bytes(b"x")
-    attachments = Attachments(tmp_path, tmp_path / "rendered", lambda: None)
+    attachments = Attachments(tmp_path, tmp_path / "rendered", lambda _: None, Path)
     assert [p.name for p in await attachments.paths("set")] == ["a.png", "b.png"]
     with pytest.raises(ScenarioError, match=r"none\.png"):
         await attachments.paths(["set", "none.png"])
@@ -145,7 +146,7 @@ async def test_attachments_expand_folders_and_name_what_is_missing(tmp_path: Pat
 async def test_attachments_download_what_was_posted_and_turn_one_bit_over(tmp_path: Path):
     """The copy is the posted file, byte for byte, or with exactly one of its bits changed."""
     shown = Attachment(1, "clip.mp4", "video/mp4", bytes(range(64)), "https://cdn.discordapp.com/x")
-    attachments = Attachments(tmp_path, tmp_path / "rendered", lambda: shown)
+    attachments = Attachments(tmp_path, tmp_path / "rendered", lambda _: shown, Path)
     [same, other] = await attachments.paths([Posted(posted="last_video"), Posted(posted="last_video", flipped=True)])
     assert same.read_bytes() == shown.data
     changed = [one ^ another for one, another in zip(shown.data, other.read_bytes(), strict=True) if one != another]
