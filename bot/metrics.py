@@ -12,7 +12,7 @@ from bot.queue import JobQueue, QueueUnavailableError
 from bot.storage import cursors, figures
 from bot.storage.database import Database
 from engine.contracts.events import Event, JobFailed, JobSucceeded
-from engine.contracts.results import LoraTrained
+from engine.contracts.results import ItemsCaptioned, LoraTrained
 from engine.contracts.status import WorkerState
 
 ACK_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
@@ -47,7 +47,7 @@ class BotMetrics:
         self._events.labels(event.kind).inc()
         if isinstance(event, JobFailed):
             self._failures.labels(event.code).inc()
-        elif isinstance(event, JobSucceeded):
+        elif isinstance(event, JobSucceeded) and not isinstance(event.result, ItemsCaptioned):
             seconds = event.result.seconds
             self._seconds.labels("train" if isinstance(event.result, LoraTrained) else "render").observe(seconds)
 

@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from bot.errors import Refusal, RefusalCode
 from engine.contracts import wire
 from engine.contracts.events import Progress
-from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
+from engine.contracts.jobs import Work, lane_of
 from engine.contracts.status import SHARED, WorkerStatus
 from engine.contracts.versions import encode, version_needed
 
@@ -147,15 +147,15 @@ class JobQueue:
             await self.ping()
             await asyncio.sleep(PING_INTERVAL_S)
 
-    def name_of(self, job: TrainLora | GenerateVideo, pool: str) -> str:
+    def name_of(self, job: Work, pool: str) -> str:
         """The arq queue a job belongs into."""
         return self.keys.queue(job.base, lane_of(job), pool, version_needed(job))
 
-    async def enqueue(self, job: TrainLora | GenerateVideo, pool: str = SHARED, *, lowest_attempt: int = 1) -> bool:
+    async def enqueue(self, job: Work, pool: str = SHARED, *, lowest_attempt: int = 1) -> bool:
         """Hand one job to arq; see `enqueue_all`."""
         return (await self.enqueue_all([(job, pool, lowest_attempt)]))[job.job_id]
 
-    async def enqueue_all(self, jobs: Sequence[tuple[TrainLora | GenerateVideo, str, int]]) -> dict[str, bool]:
+    async def enqueue_all(self, jobs: Sequence[tuple[Work, str, int]]) -> dict[str, bool]:
         """Hand jobs, given with pool and lowest attempt number, to arq in this order: what its `enqueue_job` writes, in one call.
 
         Returns:
@@ -183,7 +183,7 @@ class JobQueue:
         with _translated():
             await self.redis.delete(job_key_prefix + job_id, result_key_prefix + job_id)
 
-    async def find(self, jobs: Sequence[tuple[TrainLora | GenerateVideo, str]]) -> dict[str, Whereabouts]:
+    async def find(self, jobs: Sequence[tuple[Work, str]]) -> dict[str, Whereabouts]:
         """Look for jobs, given with their pools, in their queues."""
         if not jobs:
             return {}
@@ -199,7 +199,7 @@ class JobQueue:
             for (job, _), score, lease in zip(jobs, scores, leases, strict=True)
         }
 
-    async def withdraw(self, job: TrainLora | GenerateVideo, pool: str = SHARED) -> bool:
+    async def withdraw(self, job: Work, pool: str = SHARED) -> bool:
         """Take a job that no worker holds out of its queue. False: a worker holds it, or it is not there (any more)."""
         queue, job_id = self.name_of(job, pool), job.job_id
         keys = [in_progress_key_prefix + job_id, queue, job_key_prefix + job_id, self.keys.tries(job_id)]

@@ -27,6 +27,7 @@ from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import AdapterUse
 from engine.contracts.provenance import AdapterTrace
 from engine.contracts.speed import SpeedOptions
+from engine.data.describe import captions_for
 from engine.errors import EngineError, JobCancelledError
 from engine.evaluate.scenes import judge_for
 from engine.model.adapters import LoadedUse, file_sha256
@@ -146,7 +147,7 @@ class GivingWay:
 
 
 class Child:
-    """One resident base at work for two lanes: at most one training, and renders in the order they came."""
+    """One resident base at work for two lanes: at most one training, renders in the order they came, and now and then captions."""
 
     def __init__(self, resident: ResidentBase, link: Link, credentials: Credentials, *, overlaps: bool = True) -> None:
         self.resident = resident
@@ -155,6 +156,7 @@ class Child:
         self.renders: deque[pipe.StartRender] = deque()
         self.training: Iterator[None] | None = None
         self.training_link: JobLink | None = None
+        self.captioning: Iterator[None] | None = None
         self.leaving = False
         self._at_work = ""
         self._overlaps = overlaps
@@ -170,11 +172,13 @@ class Child:
     def serve(self) -> None:
         """Take commands; if a render waits, render it; if a training runs, do its next step. Until told to leave."""
         while not self.leaving:
-            idle = self.training is None and not self.renders
+            idle = self.training is None and self.captioning is None and not self.renders
             for command in self.link.take(wait=idle):
                 self._accept(command)
             if self.renders:
                 self._render(self.renders.popleft())
+            if self.captioning is not None and next(self.captioning, "over") == "over":
+                self.captioning = None
             if self.training is not None:
                 self._advance(self.training)
         self._writer.shutdown()
@@ -186,6 +190,8 @@ class Child:
             case pipe.StartTraining():
                 self.training_link = JobLink(self.link, command.job.job_id, command.run_dir / "outbox", Phase.TRAINING)
                 self.training = self._train(command, self.training_link)
+            case pipe.StartCaptions():
+                self.captioning = self._caption(command)
             case pipe.SuspendWork():
                 if self.training_link is not None and self.training_link.job_id == command.job_id:
                     self.training_link.suspending = True
@@ -311,6 +317,27 @@ class Child:
                 kept={step: path for step, path in trained.kept.items() if step != trained.manifest.steps},
             )
         )
+
+    def _caption(self, command: pipe.StartCaptions) -> Iterator[None]:
+        """One item after the other, with turns for others in between."""
+        job = command.job
+        job_link = JobLink(self.link, job.job_id, command.run_dir, Phase.PREPARING)
+        items = [LocalItem(path, item.media.media_type, item.filename) for item, path in zip(job.items, command.media, strict=True)]
+        self.link.send(pipe.Began(job_id=job.job_id, total_steps=len(items)))
+        said: list[str | None] = []
+        seen = captions_for(self.resident, job.lora_kind, items, command.run_dir, command.shared_cache)
+        while len(said) < len(items):
+            going_on = False
+            with self._reporting(job_link):
+                if job_link.cancelled():
+                    raise JobCancelledError("asked to stop")
+                said.append(next(seen))
+                job_link.progress(Phase.PREPARING, len(said), len(items))
+                going_on = True
+            if not going_on:
+                return
+            yield
+        self.link.send(pipe.Captioned(job_id=job.job_id, captions=tuple(said)))
 
     def _render(self, command: pipe.StartRender) -> None:
         """One clip, from prompt to frames; its files are written while the next job is at work."""

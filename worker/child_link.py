@@ -15,7 +15,7 @@ from worker import pipe
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-ChildCommand = pipe.StartTraining | pipe.StartRender | pipe.ReadAhead | pipe.SuspendWork | pipe.CancelWork | pipe.Shutdown
+ChildCommand = pipe.Start | pipe.ReadAhead | pipe.SuspendWork | pipe.CancelWork | pipe.Shutdown
 
 
 class Link:
@@ -75,7 +75,7 @@ class Link:
                 command = pipe.COMMANDS.validate_json(line)
                 if isinstance(command, pipe.CancelWork):
                     self._cancelled.add(command.job_id)
-                elif isinstance(command, pipe.StartTraining | pipe.StartRender):
+                elif isinstance(command, pipe.Start):
                     self._cancelled.discard(command.job.job_id)  # an earlier try of the same job
                 self.on_arrival(command)
                 self._commands.put(command)

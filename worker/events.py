@@ -23,7 +23,7 @@ from engine.contracts.events import (
 )
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import StoredObject
-from engine.contracts.results import JobResult
+from engine.contracts.results import WorkResult
 from worker.connection import OUTAGE, stop_tasks
 from worker.failures import clip
 from worker.lease import End, Lease, LeaseBook, Release
@@ -86,7 +86,7 @@ class Reporter:
         self._progress = progress
         self._news.set()
 
-    def succeeded(self, result: JobResult) -> End:
+    def succeeded(self, result: WorkResult) -> End:
         """The job's last word."""
         return End(JobSucceeded(**self._stamp(), result=result))
 

@@ -1,6 +1,6 @@
 """The pipe between a worker's parent and its GPU child: one JSON object a line, every message a frozen value tagged by `kind`.
 
-Parent to child: `StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown` on stdin.
+Parent to child: `StartTraining | StartRender | StartCaptions | ReadAhead | CancelWork | SuspendWork | Shutdown` on stdin.
 Child to parent: everything else, on a file descriptor that stray prints can't reach.
 The shapes are pinned by tests/golden/pipe_*.json; both ends are always of the same release, so there is no version.
 """
@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from engine.contracts.events import Progress
 from engine.contracts.failures import FailureCode
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.jobs import CaptionItems, GenerateVideo, TrainLora
 from engine.contracts.lora import LoraManifest
 from engine.contracts.model import Contract, JobId
 from engine.contracts.results import SceneRendered
@@ -57,6 +57,16 @@ class ReadAhead(Contract):
 
     kind: Literal["read_ahead"] = "read_ahead"
     adapters: tuple[Path, ...]
+
+
+class StartCaptions(Contract):
+    """Describe items; what is seen is kept in `run_dir`."""
+
+    kind: Literal["start_captions"] = "start_captions"
+    job: CaptionItems
+    media: tuple[Path, ...]  # in the order of job.items
+    run_dir: Path
+    shared_cache: Path | None = None
 
 
 class CancelWork(Contract):
@@ -186,6 +196,14 @@ class Rendered(Contract):
     join_psnr: float | None = None  # dB
 
 
+class Captioned(Contract):
+    """What there is to say of each item, in the order of job.items."""
+
+    kind: Literal["captioned"] = "captioned"
+    job_id: JobId
+    captions: tuple[str | None, ...]
+
+
 class WorkFailed(Contract):
     """A job ended without a result; the child goes on."""
 
@@ -212,8 +230,9 @@ class WorkSuspended(Contract):
     steps_done: int
 
 
-Command = Annotated[StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown, Field(discriminator="kind")]
-Ending = Trained | Rendered | WorkFailed | WorkCancelled | WorkSuspended
+Start = StartTraining | StartRender | StartCaptions
+Command = Annotated[Start | ReadAhead | CancelWork | SuspendWork | Shutdown, Field(discriminator="kind")]
+Ending = Trained | Rendered | Captioned | WorkFailed | WorkCancelled | WorkSuspended
 JobMessage = (
     AtWork
     | Began
@@ -224,13 +243,14 @@ JobMessage = (
     | CheckpointMade
     | Trained
     | Rendered
+    | Captioned
     | WorkFailed
     | WorkCancelled
     | WorkSuspended
 )
 Message = Annotated[Ready | StartFailed | JobMessage, Field(discriminator="kind")]
 
-COMMANDS: TypeAdapter[StartTraining | StartRender | ReadAhead | CancelWork | SuspendWork | Shutdown] = TypeAdapter(Command)
+COMMANDS: TypeAdapter[Start | ReadAhead | CancelWork | SuspendWork | Shutdown] = TypeAdapter(Command)
 MESSAGES: TypeAdapter[Ready | StartFailed | JobMessage] = TypeAdapter(Message)
 
 

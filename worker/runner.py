@@ -57,7 +57,7 @@ class RunnerConfig:
 class Work:
     """One job in the child, as its parent sees it."""
 
-    def __init__(self, runner: Runner, command: pipe.StartTraining | pipe.StartRender) -> None:
+    def __init__(self, runner: Runner, command: pipe.Start) -> None:
         self._runner = runner
         self.command = command
         self.job_id = command.job.job_id
@@ -162,7 +162,7 @@ class Runner:
             await child.process.wait()
 
     @contextlib.asynccontextmanager
-    async def work(self, command: pipe.StartTraining | pipe.StartRender) -> AsyncIterator[Work]:
+    async def work(self, command: pipe.Start) -> AsyncIterator[Work]:
         """Run a job in the child. On leaving early the job is cancelled, and the GPU is free of it when this returns.
 
         Raises:

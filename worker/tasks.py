@@ -16,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from engine.contracts import objects
 from engine.contracts.events import JobSucceeded, Phase, Progress
 from engine.contracts.failures import FailureCode
-from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora
+from engine.contracts.jobs import WORK_ADAPTER, CaptionItems, GenerateVideo, TrainLora
 from engine.contracts.model import JobId, StoredObject
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.results import ItemsCaptioned, LoraTrained, VideoRendered
 from engine.contracts.selection import KeptCheckpoint
 from engine.errors import AdapterMissingError, ObjectMissingError, StoreError
 from engine.store import ObjectStore
@@ -127,7 +127,7 @@ class Tasks:
         Whatever is wrong with it is said when it is its turn.
         """
         try:
-            job = JOB_ADAPTER.validate_python(payload)
+            job = WORK_ADAPTER.validate_python(payload)
             if not isinstance(job, GenerateVideo) or job.base != self.settings.base:
                 return
             adapters = await self.scratch.warm(tuple(use.file for use in job.adapters))
@@ -141,7 +141,7 @@ class Tasks:
         if lease.crashed >= settings.max_attempts:
             return reporter.failed(FailureCode.WORKER_LOST, f"{lease.crashed} workers were lost while they ran this job", 0)
         try:
-            job = JOB_ADAPTER.validate_python(payload)
+            job = WORK_ADAPTER.validate_python(payload)
         except ValidationError as error:
             if await self._cancel_requested(lease):
                 return reporter.cancelled(0)
@@ -162,6 +162,8 @@ class Tasks:
             async with asyncio.timeout(limit_s), self.scratch.job_folder(job.job_id, lease.attempt) as folder:
                 if isinstance(job, TrainLora):
                     return await self._train(job, folder, this)
+                if isinstance(job, CaptionItems):
+                    return await self._caption(job, folder, this)
                 return await self._render(job, folder, this)
         except (EndedEarlyError, LeaseLostError) as error:
             if isinstance(error, EndedEarlyError):
@@ -256,7 +258,15 @@ class Tasks:
         )
         return this.reporter.succeeded(result)
 
-    async def _drive(self, command: pipe.StartTraining | pipe.StartRender, this: _Try) -> pipe.Trained | pipe.Rendered:
+    async def _caption(self, job: CaptionItems, folder: Path, this: _Try) -> End:
+        media = await self._fetch(tuple(item.media for item in job.items), folder / "media", this)
+        command = pipe.StartCaptions(job=job, media=media, run_dir=folder / "run", shared_cache=self.scratch.features)
+        made = await self._drive(command, this)
+        assert isinstance(made, pipe.Captioned)
+        said = {item.media.sha256: words for item, words in zip(job.items, made.captions, strict=True) if words}
+        return this.reporter.succeeded(ItemsCaptioned(dataset_id=job.dataset_id, captions=said))
+
+    async def _drive(self, command: pipe.Start, this: _Try) -> pipe.Trained | pipe.Rendered | pipe.Captioned:
         """Run one command in the child to its end.
 
         Raises:
@@ -276,7 +286,7 @@ class Tasks:
                         uploads.add(self._upload_features(message, this))
                     case pipe.CheckpointMade():
                         uploads.add(self._upload_checkpoint(message, this))
-                    case pipe.Trained() | pipe.Rendered():
+                    case pipe.Trained() | pipe.Rendered() | pipe.Captioned():
                         return message
                     case pipe.WorkCancelled():
                         raise EndedEarlyError(this.reporter.cancelled(message.steps_done))

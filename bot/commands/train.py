@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -86,9 +87,17 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., Any]:
                 control=ControlKind(control) if control is not None else None,
                 person_id=person.id if person is not None else None,
             )
-        await show(desk, interaction, report)
+        await show(desk, interaction, await _described(desk, interaction, report))
 
     return train
+
+
+async def _described(desk: Desk, interaction: Interaction, report: DatasetReport) -> DatasetReport:
+    """`report` once somebody has been asked to describe what came without a caption."""
+    if not await desk.services.captioning.ask(report.dataset.dataset_id):
+        return report
+    asked = await desk.services.datasets.report(report.dataset.dataset_id, desk.actor(interaction))
+    return replace(asked, verdicts=report.verdicts)
 
 
 async def show(desk: Desk, interaction: Interaction, report: DatasetReport) -> None:
@@ -159,7 +168,7 @@ async def add_files(desk: Desk, interaction: Interaction, dataset_id: str) -> No
         raise Refusal(RefusalCode.NO_ATTACHMENT)
     async with desk.received(uploads) as files:
         report = await desk.services.datasets.add(dataset_id, desk.actor(interaction), files)
-    await show(desk, interaction, report)
+    await show(desk, interaction, await _described(desk, interaction, report))
 
 
 def submitted_files(interaction: Interaction) -> list[Upload]:
@@ -178,6 +187,7 @@ async def start(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
         await _ask(desk, interaction, question)
         return
     submitted = await desk.services.jobs.submit_training(dataset_id, actor, desk.place(interaction), interaction.id)
+    await desk.services.captioning.forget(dataset_id)
     await desk.confirm(interaction, submitted, actor)
 
 
@@ -196,5 +206,6 @@ async def discard(desk: Desk, interaction: Interaction, dataset_id: str) -> None
     """Button "Discard"."""
     actor = desk.actor(interaction)
     data = await desk.services.datasets.get(dataset_id, actor)
+    await desk.services.captioning.forget(dataset_id)
     await desk.services.datasets.discard(dataset_id, actor)
     await answer(interaction, dataset_cards.dataset_dropped(data))

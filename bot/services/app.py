@@ -8,6 +8,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.services.administration import Administration
 from bot.services.audit import Audit
+from bot.services.captioning import Captioning
 from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.clips import Clips
@@ -49,6 +50,7 @@ class Services:
     settings: BotSettings
     clock: Clock
     datasets: Datasets
+    captioning: Captioning
     jobs: Jobs
     clips: Clips
     origins: Origins

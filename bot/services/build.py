@@ -9,6 +9,7 @@ from bot.scorer import Scorer
 from bot.services.administration import Administration
 from bot.services.app import Services
 from bot.services.audit import Audit
+from bot.services.captioning import Captioning
 from bot.services.cards import Cards
 from bot.services.casts import Casts
 from bot.services.clips import Clips
@@ -69,6 +70,7 @@ def build_services(
     loras = Loras(database, settings.base)
     outcomes = Outcomes(quotas, clock)
     datasets = Datasets(settings, database, uploads, clock, quotas, estimates, freezing, likenesses)
+    line = Line(settings, estimates, clock)
     jobs = Jobs(
         settings=settings,
         database=database,
@@ -84,12 +86,13 @@ def build_services(
         likenesses=likenesses,
         overview=Overview(queue, estimates),
         plans=plans,
-        line=Line(settings, estimates, clock),
+        line=line,
     )
     return Services(
         settings=settings,
         clock=clock,
         datasets=datasets,
+        captioning=Captioning(settings, database, queue, line),
         jobs=jobs,
         origins=Origins(settings, database),
         clips=Clips(settings, jobs, loras, uploads, plans, servers),

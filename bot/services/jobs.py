@@ -139,7 +139,7 @@ class Jobs:
                 DatasetItem(
                     media=item.media,
                     filename=item.filename,
-                    caption=item.caption,
+                    caption=item.words,
                     guide=guides[item.filename].media if item.filename in guides else None,
                 )
                 for item in items

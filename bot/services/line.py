@@ -13,7 +13,7 @@ from bot.services.scheduling import MAX_SERVER_WAITING, Place, place
 from bot.storage import jobs as table
 from bot.storage import loras as loras_table
 from bot.storage.jobs import JobRecord
-from engine.contracts.jobs import GenerateVideo, TrainLora, lane_of
+from engine.contracts.jobs import GenerateVideo, Work, lane_of
 from engine.contracts.status import SHARED, Lane, pool_of
 
 
@@ -33,7 +33,7 @@ class Line:
     estimates: Estimates
     clock: Clock
 
-    async def route(self, tx: Connection, job: TrainLora | GenerateVideo, guild_id: int | None) -> Routing:
+    async def route(self, tx: Connection, job: Work, guild_id: int | None) -> Routing:
         """A server with workers of its own has its work done there, and its LoRAs are used nowhere else."""
         dedicated = self.settings.dedicated_servers
         if not dedicated:

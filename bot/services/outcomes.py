@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiosqlite import Connection
 
 from bot.clock import Clock
+from bot.services import captioning
 from bot.services.posts import PostKind, nonce_for
 from bot.services.quotas import Quotas, charge_for
 from bot.storage import jobs as jobs_table
@@ -15,7 +16,7 @@ from bot.storage.jobs import Ending, JobRecord
 from engine.contracts.events import CheckpointSaved, Event, JobCancelled, JobFailed, JobStarted, JobSucceeded, PreviewReady
 from engine.contracts.failures import FailureCode
 from engine.contracts.jobs import GenerateVideo, TrainLora
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.results import ItemsCaptioned, LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus
 
 
@@ -33,7 +34,9 @@ class Outcomes:
             False when the event's worker acts on a job that is over here, and should be told to stop.
         """
         record = await jobs_table.get(tx, event.job_id)
-        if record is None or record.status.terminal:
+        if record is None:
+            return await captioning.applied(tx, event) or not isinstance(event, JobStarted)
+        if record.status.terminal:
             return not isinstance(event, JobStarted)
         fresh = await jobs_table.accept_event(tx, event.job_id, event.attempt, event.seq)
         match event:
@@ -77,6 +80,8 @@ class Outcomes:
 
     async def _succeed(self, tx: Connection, record: JobRecord, event: JobSucceeded) -> None:
         result = event.result
+        if isinstance(result, ItemsCaptioned):
+            raise TypeError(f"captions came as the result of a {record.job.kind}")
         charged = _charged(record, result)
         ending = Ending(JobStatus.SUCCEEDED, charged, self._clock(), record.total_steps, result=result)
         if not await self._end(tx, record, ending):

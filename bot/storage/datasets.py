@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from sqlite3 import Row
@@ -41,6 +41,7 @@ class DatasetRecord:
     control: ControlKind | None = None  # what guides an effect; None: the base's own choice
     clips: int = 0  # of the items
     person_id: int | None = None  # the real person it shows
+    captions_due: bool = False  # somebody is describing items that came without a caption
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ class ItemRecord:
     verdict: ItemVerdict | None = None  # what the check said
     thumb: bytes | None = None  # a small JPEG
     guides: str | None = None  # file name of the item this one guides
+    suggested: str | None = None  # a caption from the base's own captioner
+
+    @property
+    def words(self) -> str | None:
+        """The caption it is trained with: a person's, else the suggested one."""
+        return self.caption or self.suggested
 
     @property
     def judged(self) -> ItemVerdict:
         """The verdict with the caption as it is now."""
         verdict = self.verdict or ItemVerdict(filename=self.filename, num_frames=self.num_frames, fps=24.0 if self.num_frames > 1 else None)
-        return verdict.model_copy(update={"caption": self.caption})
+        return verdict.model_copy(update={"caption": self.words})
 
 
 async def belongs_to(db: Connection, dataset_id: str) -> tuple[int, int | None] | None:
@@ -113,13 +120,44 @@ async def guides(db: Connection, dataset_id: str) -> dict[str, ItemRecord]:
 
 
 async def set_caption(tx: Connection, dataset_id: str, sha256: str, caption: str | None) -> bool:
-    """Change the caption of one item of a draft; False when it is gone or the draft is closed."""
+    """Change the caption of one item of a draft, a suggested one left as it is being none; False when it is gone or the draft is closed."""
     cursor = await tx.execute(
-        """UPDATE dataset_items SET caption = ? WHERE dataset_id = ? AND sha256 = ?
+        """UPDATE dataset_items SET caption = NULLIF(?, suggested) WHERE dataset_id = ? AND sha256 = ?
         AND dataset_id IN (SELECT dataset_id FROM datasets WHERE state = 'draft')""",
         (caption, dataset_id, sha256),
     )
     return cursor.rowcount == 1
+
+
+async def await_captions(tx: Connection, dataset_id: str, job_id: str) -> None:
+    """`job_id` describes the items of a draft from now on, and no other job."""
+    await tx.execute("UPDATE datasets SET caption_job = ?, captions_due = 1 WHERE dataset_id = ? AND state = 'draft'", (job_id, dataset_id))
+
+
+async def caption_job(db: Connection, dataset_id: str) -> str | None:
+    """The job that describes its items, while it has not ended."""
+    rows = await db.execute_fetchall("SELECT caption_job FROM datasets WHERE dataset_id = ? AND captions_due = 1", (dataset_id,))
+    return next((row["caption_job"] for row in rows), None)
+
+
+async def is_caption_job(db: Connection, job_id: str) -> bool:
+    """True for a job whose answer a draft waits for."""
+    sql = "SELECT 1 FROM datasets WHERE caption_job = ? AND captions_due = 1 AND state = 'draft'"
+    return bool(list(await db.execute_fetchall(sql, (job_id,))))
+
+
+async def end_captions(tx: Connection, job_id: str) -> None:
+    """Nobody waits for this job any more."""
+    await tx.execute("UPDATE datasets SET captions_due = 0 WHERE caption_job = ?", (job_id,))
+
+
+async def suggest(tx: Connection, dataset_id: str, captions: Mapping[str, str]) -> None:
+    """Keep suggested captions, by the content's hash, of a draft that is still one."""
+    await tx.executemany(
+        """UPDATE dataset_items SET suggested = ? WHERE dataset_id = ? AND sha256 = ?
+        AND dataset_id IN (SELECT dataset_id FROM datasets WHERE state = 'draft')""",
+        [(text, dataset_id, sha256) for sha256, text in captions.items()],
+    )
 
 
 async def add_item(tx: Connection, dataset_id: str, item: ItemRecord) -> bool:
@@ -219,6 +257,7 @@ def _record(row: Row) -> DatasetRecord:
         clips=row["clips"],
         lora_id=row["lora_id"],
         person_id=row["person_id"],
+        captions_due=bool(row["captions_due"]),
     )
 
 
@@ -233,4 +272,5 @@ def _item(row: Row) -> ItemRecord:
         verdict=ItemVerdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         thumb=row["thumb"],
         guides=row["guides"],
+        suggested=row["suggested"],
     )

@@ -104,7 +104,7 @@ def _value(stored: Any) -> Any:
 class Traces:
     """What a person has outside of the database."""
 
-    job_ids: tuple[str, ...]
+    job_ids: tuple[str, ...]  # and ids of data sets, which captions of their items are kept under
     lora_ids: tuple[str, ...]
     messages: tuple[tuple[int, int], ...]  # (channel, message) of their results and status cards
 
@@ -121,7 +121,9 @@ async def traces(db: Connection, user_id: int) -> Traces:
     loras = await db.execute_fetchall("SELECT lora_id FROM loras WHERE owner_id = ?", (user_id,))
     posts = [(row["posted_channel_id"], row["posted_message_id"]) for row in jobs if row["posted_message_id"] is not None]
     posts += [(row["channel_id"], row["message_id"]) for row in jobs if row["message_id"] is not None]
-    return Traces(tuple(row["job_id"] for row in jobs), tuple(row["lora_id"] for row in loras), tuple(posts))
+    sets = await db.execute_fetchall("SELECT dataset_id, caption_job FROM datasets WHERE owner_id = ?", (user_id,))
+    drafts = [each for row in sets for each in (row["dataset_id"], row["caption_job"]) if each]
+    return Traces((*(row["job_id"] for row in jobs), *drafts), tuple(row["lora_id"] for row in loras), tuple(posts))
 
 
 async def request(tx: Connection, user_id: int, now: float) -> None:

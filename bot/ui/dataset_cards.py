@@ -69,7 +69,7 @@ def captions(report: DatasetReport, page: int) -> Card:
     shown = page_items(report, page)
     card = Card(DRAFT_COLOUR).say(findings.captions_heading(data.name, page, pages), findings.captions_hint(data.trigger))
     for item in shown:
-        card.say(findings.caption_line(item.filename, item.caption))
+        card.say(findings.caption_line(item.filename, item.caption, item.suggested))
     actions: list[ui.Item[Any]] = []
     if page > 0:
         actions.append(views.captions_page_button(data.dataset_id, page - 1, "◀"))
@@ -109,8 +109,15 @@ def _verdict_lines(report: DatasetReport) -> list[str]:
 
 
 def _finding_lines(report: DatasetReport) -> list[str]:
-    """What the set teaches, and what is weak about it."""
-    return [f"-# {line}" for line in _said(report)]
+    """What the set teaches, what is weak about it, and which of its captions a person has not written."""
+    said = [f"-# {line}" for line in _said(report)]
+    missing = sum(1 for item in report.items if item.words is None)
+    suggested = sum(1 for item in report.items if item.suggested and not item.caption)
+    if report.dataset.captions_due and missing:
+        said.append(findings.captions_due(missing))
+    elif suggested:
+        said.append(findings.captions_suggested(suggested))
+    return said
 
 
 def _said(report: DatasetReport) -> list[str]:

@@ -45,7 +45,7 @@ class CaptionsForm(ui.Modal):
             field: ui.TextInput[Any] = ui.TextInput(
                 custom_id=item.media.sha256,
                 style=discord.TextStyle.paragraph,
-                default=item.caption,
+                default=item.words,
                 required=False,
                 max_length=MAX_CAPTION_CHARS,
             )

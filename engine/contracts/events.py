@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import Contract, JobId, StoredObject
-from engine.contracts.results import JobResult
+from engine.contracts.results import WorkResult
 
 
 class Phase(StrEnum):
@@ -71,7 +71,7 @@ class JobSucceeded(_Milestone):
     """The job's result is in the store."""
 
     kind: Literal["job_succeeded"] = "job_succeeded"
-    result: JobResult
+    result: WorkResult
 
 
 class JobFailed(_Milestone):

@@ -26,7 +26,7 @@ from engine.contracts.lora import MAX_STACK, AdapterUse, LoraKind, LoraName, Tri
 from engine.contracts.model import Contract, JobId, StoredObject
 from engine.contracts.status import Lane
 
-__all__ = ["JOB_ADAPTER", "MAX_SEED", "DatasetItem", "GenerateVideo", "Job", "TrainLora", "lane_of"]
+__all__ = ["JOB_ADAPTER", "MAX_SEED", "WORK_ADAPTER", "CaptionItems", "DatasetItem", "GenerateVideo", "Job", "TrainLora", "Work", "lane_of"]
 
 
 class DatasetItem(Contract):
@@ -109,11 +109,32 @@ class GenerateVideo(Contract):
         return None
 
 
+class CaptionItems(Contract):
+    """Say of items that came without a caption what their training would be told, so that a person can read and change it before.
+
+    It belongs to a draft and costs nothing, so it has no row of its own: one that is lost is not missed, the training asks again.
+    """
+
+    kind: Literal["caption_items"] = "caption_items"
+    version: Literal[1] = 1
+    job_id: JobId
+    base: str
+    dataset_id: str
+    lora_kind: LoraKind
+    items: tuple[DatasetItem, ...] = Field(min_length=1)
+
+
 Job = Annotated[TrainLora | GenerateVideo, Field(discriminator="kind")]
 
 JOB_ADAPTER: TypeAdapter[TrainLora | GenerateVideo] = TypeAdapter(Job)
+"""Of what has a row, a price and an owner."""
+
+Work = TrainLora | GenerateVideo | CaptionItems
+
+WORK_ADAPTER: TypeAdapter[Work] = TypeAdapter(Annotated[Work, Field(discriminator="kind")])
+"""Of all that is handed to workers."""
 
 
-def lane_of(job: TrainLora | GenerateVideo) -> Lane:
+def lane_of(job: Work) -> Lane:
     """The lane of the GPU child that runs this job."""
     return Lane.TRAIN if isinstance(job, TrainLora) else Lane.RENDER

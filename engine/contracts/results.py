@@ -55,4 +55,16 @@ class VideoRendered(Contract):
     join_psnr: float | None = None  # dB; of an extension: the source's last frame against the same frame of the continuation
 
 
+class ItemsCaptioned(Contract):
+    """Words for items of a draft, by the hash of their content; those of which there is nothing to say are left out."""
+
+    kind: Literal["items_captioned"] = "items_captioned"
+    dataset_id: str
+    captions: dict[str, str]
+
+
 JobResult = Annotated[LoraTrained | VideoRendered, Field(discriminator="kind")]
+"""Of what has a row."""
+
+WorkResult = Annotated[LoraTrained | VideoRendered | ItemsCaptioned, Field(discriminator="kind")]
+"""Of all that workers do."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.contracts.jobs import GenerateVideo, TrainLora
+from engine.contracts.jobs import Work
 from engine.contracts.wire import CONTRACT_VERSION
 
 _FILE = {"key", "sha256", "size", "media_type"}
@@ -34,14 +34,14 @@ _KNOWN: Mapping[str, frozenset[str]] = {
 """Every key of version 1, as a path."""
 
 
-def encode(job: TrainLora | GenerateVideo) -> dict[str, Any]:
+def encode(job: Work) -> dict[str, Any]:
     """The job as JSON values, without fields that version 1 did not know and that say nothing (hold their default)."""
     full, telling = job.model_dump(mode="json"), job.model_dump(mode="json", exclude_defaults=True)
     trimmed: dict[str, Any] = _trimmed(full, telling, _known(job), "")
     return trimmed
 
 
-def version_needed(job: TrainLora | GenerateVideo) -> int:
+def version_needed(job: Work) -> int:
     """The lowest contract version that understands the job."""
     return 1 if set(_paths(encode(job), "")) <= _known(job) else CONTRACT_VERSION
 
@@ -52,7 +52,7 @@ def understands(payload: Mapping[str, Any], version: int) -> bool:
     return version >= CONTRACT_VERSION or (known is not None and set(_paths(payload, "")) <= known)
 
 
-def _known(job: TrainLora | GenerateVideo) -> frozenset[str]:
+def _known(job: Work) -> frozenset[str]:
     return _KNOWN.get(job.kind, frozenset())
 
 

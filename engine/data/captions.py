@@ -39,7 +39,7 @@ def item_caption(given: str | None, filename: str, kind: LoraKind, trigger: str 
     """The caption an item is trained with: the given text, else the words in its file name, always with the trigger."""
     text = " ".join((given or "").split())
     if not text:
-        text = _from_filename(filename)
+        text = words_of(filename)
     if not text and (trigger is None or kind is LoraKind.STYLE):
         text = _FALLBACK[kind]
     return text if trigger is None else with_trigger(text, kind, trigger)
@@ -68,8 +68,8 @@ def _trigger_pattern(trigger: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
 
 
-def _from_filename(filename: str) -> str:
-    """Words of a name that somebody wrote; nothing for a camera's or a downloader's name."""
+def words_of(filename: str) -> str:
+    """Words of a file name that somebody wrote; nothing for a camera's or a downloader's name."""
     stem = PurePath(filename.replace("\\", "/")).stem
     tokens = re.split(r"[\s_\-.,()\[\]]+", stem)
     if any(re.search(r"\d", token) and re.search(r"[^\W\d]", token) for token in tokens):

@@ -51,7 +51,7 @@ class ItemReader:
             InvalidMediaError: the item cannot be decoded, or an effect has no guide for it.
         """
         digest = file_sha256(item.path)
-        caption = item_caption(item.caption or self._seen(digest, source, windows), item.filename, self.kind, self.trigger)
+        caption = item_caption(item.caption or self.seen(digest, source, windows), item.filename, self.kind, self.trigger)
         plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
         samples = []
         for window in windows:
@@ -61,7 +61,7 @@ class ItemReader:
             samples.append(Sample(latents, window.bucket, caption, plain, self._guide(digest, source, guide, window)))
         return samples
 
-    def _seen(self, digest: str, source: Source, windows: Sequence[Window]) -> str | None:
+    def seen(self, digest: str, source: Source, windows: Sequence[Window]) -> str | None:
         """What the captioner says of an item without a caption: of its first window, at the size it is trained at."""
         if not windows:
             return None

@@ -32,8 +32,8 @@ from engine.contracts import wire
 from engine.contracts.events import Event, JobCancelled, JobFailed, JobStarted, JobSucceeded
 from engine.contracts.failures import FailureCode
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import JOB_ADAPTER, GenerateVideo, TrainLora, lane_of
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.jobs import WORK_ADAPTER, CaptionItems, GenerateVideo, TrainLora, Work, lane_of
+from engine.contracts.results import ItemsCaptioned, LoraTrained, VideoRendered
 from engine.contracts.status import SHARED, Lane, WorkerState, WorkerStatus
 from engine.store import ObjectStore
 from tests.support import contracts, hostile
@@ -194,7 +194,7 @@ class PlayedWorker:
         ids = [item.decode() for queue in queues for item in await self.redis.zrange(queue, 0, -1)]
         return [job_id for job_id in ids if not await self.redis.exists(in_progress_key_prefix + job_id)]
 
-    async def claim(self, lane: Lane) -> TrainLora | GenerateVideo:
+    async def claim(self, lane: Lane) -> Any:
         """Hold the next job of a lane and say that it began."""
         job_id = (await self.waiting(lane))[0]
         await self.redis.set(in_progress_key_prefix + job_id, f"{self.worker_id}|x", ex=600)
@@ -204,7 +204,7 @@ class PlayedWorker:
         attempt = int(await self.redis.hincrby(self.keys.tries(job_id), "attempt", 1))
         attempt = max(attempt, payload["t"] or 1)
         await self.redis.hset(self.keys.tries(job_id), "attempt", attempt)
-        job = JOB_ADAPTER.validate_python(payload["a"][0])
+        job = WORK_ADAPTER.validate_python(payload["a"][0])
         await self.emit(JobStarted, job_id, attempt, worker_id=self.worker_id, total_steps=16)
         return job
 
@@ -221,24 +221,26 @@ class PlayedWorker:
         """The running attempt of a job."""
         return int(await self.redis.hget(self.keys.tries(job_id), "attempt") or 1)
 
-    async def succeed(self, job: TrainLora | GenerateVideo, result: LoraTrained | VideoRendered | None = None, **passport: Any) -> None:
+    async def succeed(self, job: Work, result: LoraTrained | VideoRendered | ItemsCaptioned | None = None, **passport: Any) -> None:
         """End a claimed job with `result`, or with a plain one; `passport` changes the manifest of a trained LoRA, or a clip's file."""
-        result = result or (trained(job) if isinstance(job, TrainLora) else rendered(job))
+        if result is None:
+            assert not isinstance(job, CaptionItems)
+            result = trained(job) if isinstance(job, TrainLora) else rendered(job)
         if isinstance(result, LoraTrained) and passport:
             result = result.model_copy(update={"manifest": result.manifest.model_copy(update=passport)})
         elif isinstance(result, VideoRendered) and passport:
             result = result.model_copy(update={"file": result.file.model_copy(update=passport)})
         await self._end(job, JobSucceeded, result=result)
 
-    async def fail(self, job: TrainLora | GenerateVideo, code: FailureCode = FailureCode.INTERNAL) -> None:
+    async def fail(self, job: Work, code: FailureCode = FailureCode.INTERNAL) -> None:
         """End a claimed job without one."""
         await self._end(job, JobFailed, code=code, detail="a traceback", steps_done=3)
 
-    async def cancelled(self, job: TrainLora | GenerateVideo, steps_done: int) -> None:
+    async def cancelled(self, job: Work, steps_done: int) -> None:
         """End a claimed job because somebody asked."""
         await self._end(job, JobCancelled, steps_done=steps_done)
 
-    async def _end(self, job: TrainLora | GenerateVideo, kind: type[Any], **fields: Any) -> None:
+    async def _end(self, job: Work, kind: type[Any], **fields: Any) -> None:
         await self.emit(kind, job.job_id, await self.attempt(job.job_id), **fields)
         for queue in self.keys.queues(self.base, lane_of(job), self.serves, self.contract_version):
             await self.redis.zrem(queue, job.job_id)

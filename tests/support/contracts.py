@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.contracts.bases import TINY
 from engine.contracts.geometry import Geometry
-from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora
+from engine.contracts.jobs import CaptionItems, DatasetItem, GenerateVideo, TrainLora
 from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
 from engine.contracts.model import StoredObject
 from engine.contracts.selection import CheckpointScore, Fault, Selection
@@ -36,6 +36,13 @@ def adapter_use(**changes: Any) -> AdapterUse:
         "weight": 1.0,
     }
     return AdapterUse(**{**values, **changes})
+
+
+def caption_items(**changes: Any) -> CaptionItems:
+    """One picture of a style to describe."""
+    item = DatasetItem(media=stored(), filename="red barn.png")
+    values: dict[str, Any] = {"job_id": JOB_ID, "base": "tiny", "dataset_id": JOB_ID, "lora_kind": LoraKind.STYLE, "items": (item,)}
+    return CaptionItems(**(values | changes))
 
 
 def generate_video(**changes: Any) -> GenerateVideo:

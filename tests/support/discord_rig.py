@@ -60,6 +60,7 @@ class FakeDatasets:
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.captions: dict[str, str] = {}  # by content
+        self.suggested: dict[str, str] = {}  # likewise
         self.draft = values.dataset(items=0)
         self.refuse: Exception | None = None
 
@@ -90,7 +91,7 @@ class FakeDatasets:
     async def caption(self, dataset_id: str, actor: Actor, captions: Mapping[str, str]) -> DatasetReport:
         """Remember captions."""
         await self.get(dataset_id, actor)
-        self.captions.update(captions)
+        self.captions.update({sha256: text for sha256, text in captions.items() if text != self.suggested.get(sha256)})
         return self._reported(())
 
     async def add(self, dataset_id: str, actor: Actor, files: Sequence[IncomingFile]) -> DatasetReport:
@@ -122,9 +123,31 @@ class FakeDatasets:
             media = values.stored(f"uploads/1/{number}.png", "image/png").model_copy(update={"sha256": f"{number:064x}"})
             verdict = values.verdict(filename).model_copy(update={"fingerprint": values.fingerprint(number)})
             caption = self.captions.get(media.sha256) or None
-            items.append(ItemRecord(media, filename, caption, 64, 64, 1, verdict=verdict, thumb=content))
+            suggested = self.suggested.get(media.sha256)
+            items.append(ItemRecord(media, filename, caption, 64, 64, 1, verdict=verdict, thumb=content, suggested=suggested))
         assessment = assess(self.draft.kind, [item.judged for item in items])
         return DatasetReport(self.draft, verdicts, values.plan(len(self.received)), assessment, tuple(items))
+
+
+@dataclass
+class FakeCaptioning:
+    """Is asked and, when the test says so, answers."""
+
+    datasets: FakeDatasets
+
+    async def ask(self, dataset_id: str) -> bool:
+        """Somebody is at it."""
+        self.datasets.draft = replace(self.datasets.draft, captions_due=True)
+        return True
+
+    async def forget(self, dataset_id: str) -> None:
+        """Nobody is any more."""
+        self.datasets.draft = replace(self.datasets.draft, captions_due=False)
+
+    async def answer(self, captions: Mapping[str, str]) -> None:
+        """They are there."""
+        self.datasets.suggested.update(captions)
+        await self.forget("")
 
 
 class FakeJobs:
@@ -550,6 +573,7 @@ class Rig:
     client: CallsheetClient
     settings: BotSettings
     datasets: FakeDatasets
+    captioning: FakeCaptioning
     jobs: FakeJobs
     clips: FakeClips
     origins: FakeOrigins
@@ -605,6 +629,7 @@ async def rig(
         screening = FakeScreening()
         fakes = {
             "datasets": datasets,
+            "captioning": FakeCaptioning(datasets),
             "jobs": jobs,
             "clips": FakeClips(jobs),
             "origins": FakeOrigins(),

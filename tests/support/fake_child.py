@@ -83,6 +83,10 @@ class FakeChild:
                         self.renders.append(command)
                     case pipe.StartTraining():
                         self.training, self.trained = self._train(command), command.job.job_id
+                    case pipe.StartCaptions():
+                        said = tuple(f"seen: {item.filename}" for item in command.job.items)
+                        self.link.send(pipe.Began(job_id=command.job.job_id, total_steps=len(said)))
+                        self.link.send(pipe.Captioned(job_id=command.job.job_id, captions=said))
                     case pipe.SuspendWork():
                         self.suspended.add(command.job_id)
                     case pipe.CancelWork():

@@ -17,7 +17,7 @@ from worker import health, tasks
 
 
 class _FirstJobs:
-    """`JOB_ADAPTER` as version 1 had it: unknown keys are refused."""
+    """`WORK_ADAPTER` as version 1 had it: unknown keys are refused."""
 
     def validate_python(self, payload: dict[str, Any]) -> TrainLora | GenerateVideo:
         if not versions.understands(payload, 1):
@@ -35,7 +35,7 @@ def _first_queues(self: wire.Keys, base: str, lane: Lane, *_: object) -> list[st
 
 
 if __name__ == "__main__":
-    tasks.JOB_ADAPTER = _FirstJobs()  # type: ignore[assignment]
+    tasks.WORK_ADAPTER = _FirstJobs()  # type: ignore[assignment]
     health.WorkerStatus = _FirstStatus  # type: ignore[misc]
     wire.Keys.queues = _first_queues  # type: ignore[assignment,method-assign]
     wire.CONTRACT_VERSION = 1

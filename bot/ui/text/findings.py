@@ -75,12 +75,24 @@ def captions_heading(name: str, page: int, pages: int) -> str:
 def captions_hint(trigger: str | None) -> str:
     """What captions are for."""
     added = f" The word {fmt.code(trigger)} is added to each by itself." if trigger else ""
-    return f"-# Say what is in the picture; what captions leave out is what gets learned.{added}"
+    return f"-# Say what is in the picture; what captions leave out is what gets learned.{added} ✍️ was written for you."
 
 
-def caption_line(filename: str, caption: str | None) -> str:
-    """One item."""
-    return f"{fmt.code(filename, 40)}\n{fmt.safe(fmt.plain(caption, 300)) if caption else NO_CAPTION}"
+def caption_line(filename: str, caption: str | None, suggested: str | None) -> str:
+    """One item, with a sign when nobody has written or changed its caption."""
+    words = caption or suggested
+    mark = " ✍️" if suggested and not caption else ""
+    return f"{fmt.code(filename, 40)}{mark}\n{fmt.safe(fmt.plain(words, 300)) if words else NO_CAPTION}"
+
+
+def captions_due(number: int) -> str:
+    """Somebody is at it."""
+    return f"-# ✍️ {fmt.count(number, 'caption')} {'is' if number == 1 else 'are'} being written for you: read them before you train."
+
+
+def captions_suggested(number: int) -> str:
+    """They are there."""
+    return f"-# ✍️ {fmt.count(number, 'caption')} {'was' if number == 1 else 'were'} written for you: read and change them before you train."
 
 
 def captions_title(name: str) -> str:

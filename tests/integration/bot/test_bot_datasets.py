@@ -13,11 +13,13 @@ from bot.services.values import IncomingFile
 from bot.storage import datasets as table
 from engine.contracts.assessment import SetNote
 from engine.contracts.controls import ControlKind
-from engine.contracts.jobs import TrainLora
+from engine.contracts.jobs import CaptionItems, TrainLora
 from engine.contracts.lora import LoraKind
 from engine.contracts.media import MediaProblem
+from engine.contracts.results import ItemsCaptioned
+from engine.contracts.status import Lane
 from tests.support import hostile
-from tests.support.bot_core import Core, actor, place
+from tests.support.bot_core import Core, PlayedWorker, actor, place
 from tests.support.media import write_clip
 
 
@@ -96,6 +98,55 @@ async def test_edited_captions_are_what_is_trained(core: Core) -> None:
     with pytest.raises(Refusal) as refused:
         await core.services.datasets.caption(dataset_id, actor(), {first: "too late"})
     assert refused.value.code is RefusalCode.DATASET_CLOSED
+
+
+async def test_suggested_captions_are_read_before_the_training_and_trained_with(core: Core, played_worker: PlayedWorker) -> None:
+    """Only what has no caption is described; what a person writes goes before it, and what they leave is trained as they read it."""
+    report = await core.services.datasets.open(actor(), name="zoko", kind=LoraKind.STYLE, trigger=None, files=core.pictures(4))
+    dataset_id, hashes = report.dataset.dataset_id, [item.media.sha256 for item in report.items]
+    await core.services.datasets.caption(dataset_id, actor(), {hashes[0]: "mine"})
+    assert await core.services.captioning.ask(dataset_id)
+    assert (await core.services.datasets.report(dataset_id, actor())).dataset.captions_due
+    job = await played_worker.claim(Lane.RENDER)
+    assert isinstance(job, CaptionItems)
+    assert [item.media.sha256 for item in job.items] == hashes[1:]
+    said = {sha256: f"A  lake,\n{number}." for number, sha256 in enumerate(hashes[:3])}
+    await played_worker.succeed(job, ItemsCaptioned(dataset_id=dataset_id, captions=said))
+    await core.consume()
+    assert await core.queue.redis.exists(core.queue.keys.cancel(job.job_id)) == 0
+    report = await core.services.datasets.caption(dataset_id, actor(), {hashes[1]: "mine too", hashes[2]: "A lake, 2."})
+    assert [item.caption for item in report.items] == ["mine", "mine too", None, None]  # what was left as it was is nobody's yet
+    assert not report.dataset.captions_due
+    assert [item.words for item in report.items] == ["mine", "mine too", "A lake, 2.", None]
+    assert report.assessment is not None
+    assert report.assessment.captioned == 3
+    submitted = await core.services.jobs.submit_training(dataset_id, actor(), place(), 1)
+    assert isinstance(submitted.view.record.job, TrainLora)
+    assert [item.caption for item in submitted.view.record.job.items] == ["mine", "mine too", "A lake, 2.", None]
+    assert [row["kind"] for row in await core.rows("jobs")] == ["train_lora"]  # describing has no row and no price
+
+
+async def test_captions_nobody_waits_for_are_stopped(core: Core, played_worker: PlayedWorker) -> None:
+    """A discarded set, or one with new files, has no use for the old question; late answers and strange workers change nothing."""
+    report = await core.services.datasets.open(actor(), name="zoko", kind=LoraKind.STYLE, trigger=None, files=core.pictures(4))
+    dataset_id = report.dataset.dataset_id
+    await core.services.captioning.ask(dataset_id)
+    first = await played_worker.claim(Lane.RENDER)
+    await core.services.datasets.add(dataset_id, actor(), core.pictures(1, start=4))
+    await core.services.captioning.ask(dataset_id)
+    assert await core.queue.redis.exists(core.queue.keys.cancel(first.job_id))
+    await played_worker.cancelled(first, 0)
+    second = await played_worker.claim(Lane.RENDER)
+    assert isinstance(second, CaptionItems)
+    assert len(second.items) == 5
+    await core.consume()
+    assert (await core.services.datasets.report(dataset_id, actor())).dataset.captions_due
+    await core.services.captioning.forget(dataset_id)
+    await core.services.datasets.discard(dataset_id, actor())
+    await played_worker.succeed(second, ItemsCaptioned(dataset_id=dataset_id, captions={item.media.sha256: "x" for item in second.items}))
+    await core.consume()
+    assert await core.rows("dataset_items") == []
+    assert not await core.services.captioning.ask(dataset_id)
 
 
 async def test_captions_of_somebody_else_are_not_touched(core: Core) -> None:

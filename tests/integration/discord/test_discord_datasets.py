@@ -74,6 +74,23 @@ async def test_captions_are_read_and_edited_page_by_page(studio: Rig, images: li
     assert "1 caption" in opened.reply.text or "have no caption" in opened.reply.text
 
 
+async def test_written_captions_are_shown_before_the_training(studio: Rig, images: list[Path]) -> None:
+    """The card says that they come and that they are there; the page marks them, and the form begins with them."""
+    maker = studio.discord.user("maker")
+    opened = await _opened(studio, images)
+    assert "7 captions are being written for you" in opened.text
+    await studio.captioning.answer({f"{number:064x}": f"A lake, {number}." for number in range(7)})
+    await maker.press(opened.reply, "captions")
+    assert "0.png` ✍️\nA lake, 0." in opened.reply.text
+    form = await maker.press(opened.reply, "caption")
+    assert "A lake, 1." in str(form.modal)
+    await maker.submit_modal(form, {f"{0:064x}": "mine"})
+    assert "0.png`\nmine" in opened.reply.text
+    await maker.press(opened.reply, "show")
+    assert "6 captions were written for you" in opened.reply.text
+    assert "No captions yet" not in opened.reply.text
+
+
 async def test_effect_hands_over_what_guides_it(studio: Rig, images: list[Path]) -> None:
     """`control:` reaches the data set as typed."""
     await _opened(studio, images, kind="effect", control="depth")

@@ -10,9 +10,9 @@ from engine.contracts.events import CheckpointSaved, JobCancelled, JobFailed, Jo
 from engine.contracts.failures import FailureCode
 from engine.contracts.generation import Restyle
 from engine.contracts.jobs import DatasetItem, TrainLora
-from engine.contracts.results import LoraTrained, VideoRendered
+from engine.contracts.results import ItemsCaptioned, LoraTrained, VideoRendered
 from engine.contracts.status import Lane
-from tests.support.contracts import adapter_use, generate_video, train_lora
+from tests.support.contracts import adapter_use, caption_items, generate_video, train_lora
 from tests.support.workers import KEYS, Studio, eventually, new_job_id
 
 
@@ -27,6 +27,16 @@ async def test_render_ends_with_a_stored_clip_made_of_its_inputs(studio: Studio)
     assert await studio.store.get_bytes(event.result.file) == b"noise|weights"
     assert [e.seq for e in await studio.events(job.job_id)] == [1, 2]
     assert {e.attempt for e in await studio.events(job.job_id)} == {1}
+
+
+async def test_items_are_captioned_by_their_content(studio: Studio) -> None:
+    """The answer goes to the draft, by the hash of what was looked at."""
+    await studio.worker()
+    media = await studio.put("uploads/1/a.png", "picture")
+    job = caption_items(job_id=new_job_id(), dataset_id="set1", items=(DatasetItem(media=media, filename="a.png"),))
+    event = await studio.ending(await studio.enqueue(job))
+    assert isinstance(event, JobSucceeded)
+    assert event.result == ItemsCaptioned(dataset_id="set1", captions={media.sha256: "seen: a.png"})
 
 
 async def test_training_reports_and_stores_its_lora_under_the_registry_key(studio: Studio) -> None:

@@ -13,7 +13,7 @@ from engine.contracts.events import Phase, Progress
 from engine.contracts.failures import FailureCode
 from engine.contracts.model import Contract
 from engine.contracts.results import SceneRendered
-from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, selection, train_lora
+from tests.support.contracts import JOB_ID, adapter_use, caption_items, generate_video, geometry, manifest, selection, train_lora
 from worker import pipe
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -38,6 +38,7 @@ COMMANDS: dict[str, Contract] = {
         out_dir=Path("out"),
     ),
     "read_ahead": pipe.ReadAhead(adapters=(Path("cache/00000.safetensors"),)),
+    "start_captions": pipe.StartCaptions(job=caption_items(), media=(Path("media/00000.png"),), run_dir=Path("run")),
     "cancel_work": pipe.CancelWork(**_JOB),
     "suspend_work": pipe.SuspendWork(**_JOB),
     "shutdown": pipe.Shutdown(),
@@ -80,6 +81,7 @@ MESSAGES: dict[str, Contract] = {
         scenes=(SceneRendered(prompt="zoko wakes", seed=7, identity=0.9, rerolls=1),),
         join_psnr=34.5,
     ),
+    "captioned": pipe.Captioned(**_JOB, captions=("A red barn.", None)),
     "work_failed": pipe.WorkFailed(**_JOB, code=FailureCode.OUT_OF_MEMORY, detail="…", steps_done=3),
     "work_cancelled": pipe.WorkCancelled(**_JOB, steps_done=3),
     "work_suspended": pipe.WorkSuspended(**_JOB, steps_done=3),

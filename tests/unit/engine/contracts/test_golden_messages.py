@@ -32,13 +32,13 @@ from engine.contracts.generation import (
     Upscale,
     Variation,
 )
-from engine.contracts.jobs import JOB_ADAPTER, DatasetItem
+from engine.contracts.jobs import JOB_ADAPTER, WORK_ADAPTER, DatasetItem
 from engine.contracts.lora import LoraKind
 from engine.contracts.provenance import ClipParameters
-from engine.contracts.results import LoraTrained, SceneRendered, VideoRendered
+from engine.contracts.results import ItemsCaptioned, LoraTrained, SceneRendered, VideoRendered
 from engine.contracts.selection import KeptCheckpoint
 from engine.contracts.status import Lane, WorkerState, WorkerStatus
-from tests.support.contracts import JOB_ID, adapter_use, generate_video, geometry, manifest, selection, stored, train_lora
+from tests.support.contracts import JOB_ID, adapter_use, caption_items, generate_video, geometry, manifest, selection, stored, train_lora
 from tests.support.provenance import parameters
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "contracts"
@@ -102,6 +102,7 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
         JOB_ADAPTER,
     ),
     "train_lora": (train_lora(), JOB_ADAPTER),
+    "caption_items": (caption_items(), WORK_ADAPTER),
     "train_lora_effect": (
         train_lora(
             lora_kind=LoraKind.EFFECT,
@@ -118,6 +119,10 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
     "job_succeeded_storyboard": (JobSucceeded(**_STAMP, result=_STORYBOARD_RENDERED), EVENT_ADAPTER),
     "job_succeeded_train": (JobSucceeded(**_STAMP, result=_TRAINED), EVENT_ADAPTER),
     "job_succeeded_train_chosen": (JobSucceeded(**_STAMP, result=_CHOSEN), EVENT_ADAPTER),
+    "job_succeeded_captions": (
+        JobSucceeded(**_STAMP, result=ItemsCaptioned(dataset_id=JOB_ID, captions={"ab" * 32: "A red barn."})),
+        EVENT_ADAPTER,
+    ),
     "job_failed": (JobFailed(**_STAMP, code=FailureCode.OUT_OF_MEMORY, detail="…", steps_done=10), EVENT_ADAPTER),
     "job_cancelled": (JobCancelled(**_STAMP, steps_done=10), EVENT_ADAPTER),
     "progress": (

@@ -15,6 +15,8 @@ from engine.contracts.bases import TINY
 from engine.contracts.lora import LoraKind
 from engine.data.cache import FeatureCache
 from engine.data.captioner import MAX_LOOKS, GemmaCaptioner, NoCaptioner, captioner_of, frames_to_show, tidied
+from engine.data.dataset import LocalItem
+from engine.data.describe import captions_for
 from engine.data.prepare import ItemReader
 from engine.model.bases import get_base
 from engine.model.loader import ResidentBase
@@ -95,8 +97,8 @@ class _Eyes:
         return "A grey hill under a wide sky."
 
 
-def _reader(tiny: ResidentBase, folder: Path, eyes: Any) -> ItemReader:
-    return ItemReader(FeatureCache(folder, tiny), TINY.geometry, ((32, 32),), 9, LoraKind.CHARACTER, "zoko", captioner=eyes)
+def _reader(tiny: ResidentBase, folder: Path, eyes: Any, shared: Path | None = None) -> ItemReader:
+    return ItemReader(FeatureCache(folder, tiny, shared), TINY.geometry, ((32, 32),), 9, LoraKind.CHARACTER, "zoko", captioner=eyes)
 
 
 def test_given_captions_win_and_every_other_item_is_looked_at_once(tiny: ResidentBase, tmp_path: Path) -> None:
@@ -123,6 +125,34 @@ def test_base_without_eyes_leaves_it_to_the_file_name(tiny: ResidentBase, tmp_pa
         _reader(tiny, tmp_path / "cache", NoCaptioner()), [replace(item, path=renamed, filename=renamed.name, caption=None)]
     )
     assert sample.caption == "zoko red barn"
+
+
+def test_items_are_described_before_their_training_which_asks_nobody_again(
+    tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time; a file that cannot be decoded, and has no name of its own, gets no words and stops nobody."""
+    items = [replace(item, caption=None) for item in (*write_pictures(tmp_path / "data", 1), write_clip(tmp_path / "x.mp4", 9, 8))]
+    broken = tmp_path / "IMG_0002.mp4"
+    broken.write_bytes(b"no clip")
+    items.append(LocalItem(broken, "video/mp4", broken.name))
+    eyes = _Eyes()
+    monkeypatch.setattr("engine.data.describe.captioner_of", lambda _: eyes)
+    shared = tmp_path / "shared"
+    for folder in ("one", "two"):
+        assert list(captions_for(tiny, LoraKind.CHARACTER, items, tmp_path / folder, shared)) == [
+            "A grey hill under a wide sky.",
+            "A grey hill under a wide sky.",
+            None,
+        ]
+    read_all(_reader(tiny, tmp_path / "three", eyes, shared), items[:2])
+    assert len(eyes.asked) == 2
+
+
+def test_base_without_eyes_describes_by_file_names(tiny: ResidentBase, tmp_path: Path) -> None:
+    """Words that somebody wrote are shown as the caption they will be; a camera's name is none."""
+    (item,) = write_pictures(tmp_path / "data", 1)
+    items = [replace(item, filename=name) for name in ("red barn.png", "IMG_0001.png")]
+    assert list(captions_for(tiny, LoraKind.STYLE, items, tmp_path / "cache")) == ["red barn", None]
 
 
 @pytest.mark.parametrize(
