@@ -23,31 +23,29 @@ from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import EngineError, InvalidConfigError, JobCancelledError
 from engine.generate_command import add_generate_options, generate
+from engine.train.parallel import is_main_process
 from engine.verify_command import add_verify_options, verify_file
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. Beside a main process that ends in the same way, nothing is said and no failure told."""
     # the libraries' own bars would run through ours
     os.environ.setdefault("TQDM_DISABLE", "1")
     options: argparse.Namespace | None = None
     try:
         options = build_parser().parse_args(arguments)
-        result = options.run(options, Console(stderr=True, quiet=options.json))
+        result = options.run(options, Console(stderr=True, quiet=options.json or not is_main_process()))
     except JobCancelledError as error:
-        _complain(options, "cancelled", str(error))
-        return EXIT_INTERRUPTED
+        return _complain(options, "cancelled", str(error), EXIT_INTERRUPTED)
     except EngineError as error:
-        _complain(options, error.code.value, str(error))
-        return EXIT_BAD_INPUT
+        return _complain(options, error.code.value, str(error), EXIT_BAD_INPUT)
     except ValidationError as error:
-        _complain(options, InvalidConfigError.code.value, sentence_of(error))
-        return EXIT_BAD_INPUT
+        return _complain(options, InvalidConfigError.code.value, sentence_of(error), EXIT_BAD_INPUT)
     except OSError as error:
-        _complain(options, InvalidConfigError.code.value, f"{error.strerror or error}: {error.filename or 'file'}.")
-        return EXIT_BAD_INPUT
+        sentence = f"{error.strerror or error}: {error.filename or 'file'}."
+        return _complain(options, InvalidConfigError.code.value, sentence, EXIT_BAD_INPUT)
     _show(options, result)
     return EXIT_OK
 
@@ -90,6 +88,7 @@ def _command(commands: Any, name: str, help_text: str) -> argparse.ArgumentParse
 def _add_train(commands: Any) -> None:
     command = _command(commands, "train", "train a LoRA from pictures and clips")
     command.set_defaults(run=train)
+    command.epilog = "On several GPUs: see engine/train/accelerate."
     command.add_argument("--base", default="tiny", help="base model (default: tiny)")
     command.add_argument(
         "--data", nargs="+", type=Path, required=True, help="a folder, a zip, or files; captions in .txt files beside them"
@@ -172,14 +171,19 @@ def _add_verify(commands: Any) -> None:
     add_verify_options(command)
 
 
-def _complain(options: argparse.Namespace | None, code: str, sentence: str) -> None:
+def _complain(options: argparse.Namespace | None, code: str, sentence: str, exit_code: int) -> int:
+    if not is_main_process():
+        return EXIT_OK  # a launcher ends all at the first failure: the main process has yet to speak
     if options is not None and options.json:
         print(json.dumps({"error": {"code": code, "detail": sentence}}))
     else:
         print(sentence, file=sys.stderr)
+    return exit_code
 
 
 def _show(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    if not is_main_process():
+        return
     if options.json:
         print(json.dumps(result))
         return

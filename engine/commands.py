@@ -31,6 +31,7 @@ from engine.model.bases import Base, get_base, list_bases
 from engine.model.plan import FP8_CAPABILITY, GIB, Device, Precision, plan_training, tflop_per_step, tokens_per_step
 from engine.ports import NullMetrics
 from engine.sample.video import contact_sheet, write_mp4
+from engine.train.parallel import World, launched
 
 if TYPE_CHECKING:
     from engine.model.adapters import LoadedUse
@@ -75,9 +76,14 @@ def train(options: argparse.Namespace, console: Console) -> Result:
         raise InvalidConfigError(f"{options.out} must end in .safetensors.")
     folder: Path = options.run_folder or options.out.with_suffix(".run")
     folder.mkdir(parents=True, exist_ok=True)
-    report = _checked_data(base, options.data, folder / "items", config, console)
+    with launched(options.device) as world:
+        return _trained(base, config, folder, options, console, world)
 
-    resident = loaded(base, options.device, console)
+
+def _trained(base: Base, config: TrainConfig, folder: Path, options: argparse.Namespace, console: Console, world: World) -> Result:
+    """One training, of this process or of several."""
+    report = world.main_does(lambda: _checked_data(base, options.data, folder / "items", config, console))
+    resident = loaded(base, options.device, console, transformer_waits=True)
     from engine.train.recipe import LocalItem, build_run
 
     items = [
@@ -86,17 +92,17 @@ def train(options: argparse.Namespace, console: Console) -> Result:
     ]
     started, stop = time.monotonic(), InterruptToken()
     with progress_bars(console, shown=not options.json) as sink, stop.listening():
-        with build_run(resident, config, items, folder, sink, stop, NullMetrics(), options.resume) as run:
+        with build_run(resident, config, items, folder, sink, stop, NullMetrics(), options.resume, world=world) as run:
             try:
                 while not run.finished:
                     run.step()
             except JobCancelledError as error:
-                run.save_checkpoint()
+                world.main_does(run.save_checkpoint)
                 raise JobCancelledError(f"Stopped at step {run.steps_done}; the same command with --resume goes on.") from error
-            trained = run.finish()
+            trained = world.main_does(run.finish)
+            preview = _preview(resident, trained, config, world.own_folder(folder), sink)  # before the base is taken apart again
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(trained.path, options.out)
-        preview = _preview(resident, trained, config, folder, sink)
+        world.main_does(lambda: shutil.copyfile(trained.path, options.out))
     return {
         "lora": str(options.out),
         "name": config.name,
@@ -309,8 +315,8 @@ def _guide_path(report: IngestReport, item: ItemVerdict) -> Path | None:
     return Path(guide.path) if guide is not None and guide.path else None
 
 
-def loaded(base: Base, device: str, console: Console) -> ResidentBase:
-    """The base in memory; torch is imported here.
+def loaded(base: Base, device: str, console: Console, *, transformer_waits: bool = False) -> ResidentBase:
+    """The base in memory, its transformer on the host for now if it `waits`; torch is imported here.
 
     Raises:
         BaseUnavailableError: its weights are not here.
@@ -323,7 +329,7 @@ def loaded(base: Base, device: str, console: Console) -> ResidentBase:
 
         disable_progress_bar()
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        return load_base(base, device)
+        return load_base(base, device, transformer_waits=transformer_waits)
 
 
 def loaded_use(path: Path, weight: float) -> LoadedUse:

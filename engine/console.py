@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.contracts.events import Phase
+from engine.contracts.fitting import Fitting
 
 
 class ConsoleSink:
@@ -38,6 +39,12 @@ class ConsoleSink:
 
     def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
         """Checkpoints are no news in a shell: the run folder has them."""
+
+    def fitted(self, fitting: Fitting) -> None:
+        """Say what was given up."""
+        why = "a step ran out of memory" if fitting.ran_out else "to fit into the device's memory"
+        what = ", ".join(concession.replace("_", " ") for concession in fitting.concessions)
+        self._progress.console.print(f"{why}: {what}; {fitting.width} x {fitting.height} x {fitting.frames}")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.contracts.events import Phase
+from engine.contracts.fitting import Fitting
 
 
 class EventSink(Protocol):
@@ -25,6 +26,9 @@ class EventSink(Protocol):
 
     def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
         """Resume state for `step` is complete on disk."""
+
+    def fitted(self, fitting: Fitting) -> None:
+        """Something was given up to fit into the device's memory."""
 
 
 class CancelToken(Protocol):
@@ -60,6 +64,9 @@ class NullSink:
         """Drop it."""
 
     def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
+        """Drop it."""
+
+    def fitted(self, fitting: Fitting) -> None:
         """Drop it."""
 
 

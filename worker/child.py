@@ -22,6 +22,7 @@ import torch
 from engine.config import SampleConfig, TrainConfig
 from engine.contracts.controls import ControlModels
 from engine.contracts.events import Phase, Progress
+from engine.contracts.fitting import Fitting
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import TrainLora
 from engine.contracts.lora import AdapterUse
@@ -91,6 +92,7 @@ class JobLink:
         self._counted = counted
         self.steps_done = 0
         self.suspending = False
+        self.fitting: Fitting | None = None
         self._link = link
         self._outbox = outbox
         self._silent_until = 0.0
@@ -107,7 +109,13 @@ class JobLink:
             return
         self._silent_until, self._phase = now + PROGRESS_EVERY_S, phase
         progress = Progress(
-            job_id=self.job_id, phase=phase, step=step, total_steps=total_steps, seconds_per_step=seconds_per_step, loss=loss
+            job_id=self.job_id,
+            phase=phase,
+            step=step,
+            total_steps=total_steps,
+            seconds_per_step=seconds_per_step,
+            loss=loss,
+            fitting=self.fitting,
         )
         self._link.send(pipe.Advanced(job_id=self.job_id, progress=progress))
 
@@ -118,6 +126,10 @@ class JobLink:
     def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
         """Hand the files over; the run may replace its own copies while these are still being uploaded."""
         self._link.send(pipe.CheckpointMade(job_id=self.job_id, step=step, files=self._handed_over(step, files)))
+
+    def fitted(self, fitting: Fitting) -> None:
+        """Say it with every progress from now on, and with the result."""
+        self.fitting = fitting
 
     def cancelled(self) -> bool:
         """True once the parent asked to stop this job."""
@@ -246,7 +258,7 @@ class Child:
             preview = self._preview(job, trained, job_link, gives_way=gives_way)
             if preview is not None:
                 yield
-                self._write_and_tell(command, trained, preview)
+                self._write_and_tell(command, trained, preview, job_link)
                 return
 
     def _build_run(self, command: pipe.StartTraining, job_link: JobLink) -> TrainingRun:
@@ -298,7 +310,7 @@ class Child:
         sign(picture, parameters, self.credentials, media_type="image/png")
         return path, picture, written
 
-    def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip) -> None:
+    def _write_and_tell(self, command: pipe.StartTraining, trained: TrainedLora, preview: RenderedClip, job_link: JobLink) -> None:
         job = command.job
         trace = AdapterTrace(name=job.name, kind=job.lora_kind, weight=1.0, sha256=file_sha256(trained.path))
         config, target = self._preview_config(trained), command.run_dir / "preview"
@@ -313,6 +325,7 @@ class Child:
                 loss_curve=trained.loss_curve_png,
                 steps=trained.manifest.steps,
                 selection=trained.selection,
+                fitting=job_link.fitting,
                 chart=trained.chart_png,
                 kept={step: path for step, path in trained.kept.items() if step != trained.manifest.steps},
             )

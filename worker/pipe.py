@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 
 from engine.contracts.events import Progress
 from engine.contracts.failures import FailureCode
+from engine.contracts.fitting import Fitting
 from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import CaptionItems, GenerateVideo, TrainLora
 from engine.contracts.lora import LoraManifest
@@ -177,6 +178,7 @@ class Trained(Contract):
     selection: Selection | None = None
     chart: Path | None = None
     kept: dict[int, Path] = Field(default_factory=dict)  # step -> file, without the chosen one
+    fitting: Fitting | None = None
 
 
 class Rendered(Contract):

@@ -218,6 +218,7 @@ class Tasks:
             selection=made.selection,
             chart=await self._put_artifact(this, made.chart, "selection.png", "image/png"),
             kept=tuple([await self._put_kept(job, this, step, path) for step, path in sorted(made.kept.items())]),
+            fitting=made.fitting,
         )
         return reporter.succeeded(result)
 

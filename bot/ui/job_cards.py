@@ -8,7 +8,7 @@ from bot.services.jobs import JobView
 from bot.storage.jobs import JobRecord
 from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, INFO_COLOUR, RUNNING_COLOUR, WAITING_COLOUR, Card
-from bot.ui.text import lines
+from bot.ui.text import fittings, lines
 from engine.contracts.events import Phase
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.status import JobStatus
@@ -96,7 +96,8 @@ def _state_lines(view: JobView) -> list[str]:
     phase = text.PHASES[progress.phase if progress is not None else Phase.LOADING]
     if total <= 0:
         return [lines.phase_line(phase, view.eta)]
-    return [lines.share(step, total), lines.step_line(phase, step, total, view.eta)]
+    told = [lines.small(fittings.fitting(progress.fitting))] if progress is not None and progress.fitting is not None else []
+    return [lines.share(step, total), lines.step_line(phase, step, total, view.eta), *told]
 
 
 def _ended(record: JobRecord) -> Card:

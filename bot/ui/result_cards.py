@@ -13,7 +13,7 @@ from bot.storage.jobs import JobRecord
 from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, Card
 from bot.ui.job_cards import charge, title
-from bot.ui.text import checkpoints, lines
+from bot.ui.text import checkpoints, fittings, lines
 from engine.contracts.bases import BASES
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo
@@ -99,6 +99,8 @@ def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
         *lines.lora_facts(manifest.kind, manifest.trigger, manifest.rank, manifest.items, outcome.steps, manifest.final_loss),
         lines.made_with(_base_title(record.base), "trained", outcome.seconds, charge(record)),
     )
+    if outcome.fitting is not None:
+        card.say(lines.small(fittings.fitting(outcome.fitting)))
     if outcome.selection is not None:
         card.say(*checkpoints.choice(outcome.selection))
         if shown.chart is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from engine.contracts.failures import FailureCode
+from engine.contracts.fitting import Fitting
 from engine.contracts.model import Contract, JobId, StoredObject
 from engine.contracts.results import WorkResult
 
@@ -32,6 +33,7 @@ class Progress(Contract):
     total_steps: int
     seconds_per_step: float | None = None
     loss: float | None = None
+    fitting: Fitting | None = None  # what the training gave up to fit into memory
 
 
 class _Milestone(Contract):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from engine.contracts.fitting import Fitting
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraManifest
 from engine.contracts.model import Contract, StoredObject
@@ -27,6 +28,7 @@ class LoraTrained(Contract):
     selection: Selection | None = None  # how its checkpoint was chosen; None: there was no choice
     chart: StoredObject | None = None  # the same as a picture (PNG)
     kept: tuple[KeptCheckpoint, ...] = ()  # checkpoints that can be picked instead
+    fitting: Fitting | None = None  # what it gave up to fit into memory
 
 
 class SceneRendered(Contract):

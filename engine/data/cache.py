@@ -89,7 +89,7 @@ class FeatureCache:
                 _log.warning("cached features %s are damaged and will be computed again", path.name)
         value = compute()
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may be at the same one
         safetensors.torch.save_file(value, partial)
         partial.replace(path)
         self._share(path)

@@ -90,14 +90,17 @@ class Preparation:
     """Encodes a set: clips are looked through one by one, then windows are planned for the whole set, then every item is encoded.
 
     `step()` does one of these pieces and returns the samples that came of it. Messages of errors begin with the item's file name.
+    Items are encoded from number `first` on, round to the one before it: processes that share a cache each begin at another one, and
+    find what the others have done when they come to it.
     """
 
-    def __init__(self, reader: ItemReader, items: Sequence[LocalItem]) -> None:
+    def __init__(self, reader: ItemReader, items: Sequence[LocalItem], first: int = 0) -> None:
         self._reader = reader
         self._items = items
         self._sources: dict[int, tuple[Source, Source | None]] = {}
         self._unseen = deque(index for index, item in enumerate(items) if item.media_type.startswith("video/"))
         self._unread = deque(range(len(items)))
+        self._unread.rotate(-first)
         self._windows: list[list[Window]] | None = None
         self._captions: dict[int, str] = {}  # as learned
         self.total = len(items) + len(self._unseen)

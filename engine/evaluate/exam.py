@@ -57,6 +57,9 @@ class Showing:
     guide: GuideVideo | None = None
 
 
+_Latest = tuple[CheckpointScore, dict[int, tuple[float, ...]]]
+
+
 @dataclass(frozen=True)
 class Prompts:
     """What is rendered of every checkpoint: with the trigger, and without it for comparison."""
@@ -138,6 +141,10 @@ class Exam:
             AdapterStack(self.resident).forget(file_sha256(lora))
         self._record(self._score(step, answers, asking, plain), asking)
         yield self._picture(step, asking)
+
+    def agree(self, told: Callable[[Callable[[], _Latest]], _Latest]) -> None:
+        """Take the latest score from `told`: processes that train together must not decide by figures that differ in the last digit."""
+        self.scores[-1], self.errors = told(lambda: (self.scores[-1], self.errors))
 
     def selection(self, *, stopped_early: bool = False) -> Selection | None:
         """The choice so far; None when nothing was looked at."""

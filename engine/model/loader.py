@@ -118,6 +118,18 @@ class ResidentBase:
         """The layers of the denoiser that carry adapters."""
         return LoraLayers(self.transformer)
 
+    @property
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        """The transformer's blocks, which hold nearly all of its weights."""
+        return tuple(self.transformer.transformer_blocks)
+
+    @property
+    def encoders(self) -> dict[str, torch.nn.Module]:
+        """Every model but the transformer and a text encoder that makes room by itself, by its name in the pipeline."""
+        others = {"transformer"} if self.resting is None else {"transformer", "text_encoder"}
+        parts = self.pipeline.components.items()
+        return {name: part for name, part in parts if isinstance(part, torch.nn.Module) and name not in others}
+
     def pipeline_for(self, kind: PipelineKind, *, fixed_sigmas: bool = False) -> Any:
         """A pipeline over the same components; nothing is loaded twice.
 
@@ -389,10 +401,13 @@ def load_base(
     source: Path | str | None = None,
     control_models: ControlModels | None = None,
     speed: SpeedOptions = _DEFAULTS,
+    *,
+    transformer_waits: bool = False,
 ) -> ResidentBase:
     """Load all components of `base` onto `device`; `source` overrides where its weights are read from.
 
-    `control_models` are only named here, and loaded when something is guided by depth or pose.
+    `control_models` are only named here, and loaded when something is guided by depth or pose. A transformer that `waits` stays on the
+    host: it is larger than one device, and comes in parts when a training begins.
 
     Raises:
         BaseUnavailableError: the weights are not here, or are not a pipeline of this kind.
@@ -408,10 +423,13 @@ def load_base(
         raise BaseUnavailableError(f"The weights of {base.name} at {where} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     resting = RestingEncoder(pipeline.text_encoder, target) if rests(speed.text_encoder, pipeline.components, target) else None
+    waiting = {"transformer"} if transformer_waits else set()
+    if resting is not None:
+        waiting.add("text_encoder")
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
             component.requires_grad_(False).eval()
-            if resting is None or name != "text_encoder":
+            if name not in waiting:
                 component.to(target)
     return ResidentBase(
         base=base,

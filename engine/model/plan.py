@@ -1,4 +1,4 @@
-"""Fitting a training to a device's memory before it begins: precision of the base, what lies on the host, size and length.
+"""Fitting a training to a device's memory before it begins: pieces of a batch, precision of the base, what lies on the host, size, length.
 
 Pure arithmetic over the sizes of a base's transformer; no tensor is made. Formulae count what lies on the device while an optimizer step
 runs: the frozen weights, the adapter with its gradients and AdamW's two moments, the inputs of every block (gradient checkpointing keeps
@@ -14,11 +14,13 @@ from typing import Final
 
 from engine.config import TrainConfig
 from engine.contracts.bases import TransformerShape
+from engine.contracts.fitting import Concession
 from engine.contracts.geometry import GeometryRule
 from engine.errors import OutOfMemoryError
 
 GIB: Final = 2**30
 RESERVE_BYTES: Final = int(1.5 * GIB)  # CUDA context, workspaces of matrix products, what fragments
+UNLIMITED: Final = 2**62
 FP8_CAPABILITY: Final = (8, 9)  # Ada and newer multiply in fp8
 
 _OFFLOADED_BLOCKS: Final = 2  # on the device at a time: the one that runs, and the next on its way
@@ -49,6 +51,7 @@ class Device:
     name: str
     free_bytes: int
     has_fp8: bool = False
+    has_eight_bits: bool = True  # torchao is installed
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,12 @@ class MemoryPlan:
     width: int
     height: int
     frames: int
+    samples_at_once: int  # of a batch; gradients of its pieces add up
+    recomputes: bool  # gradient checkpointing
     needed_bytes: int
     free_bytes: int
     notes: tuple[str, ...] = ()
+    concessions: tuple[Concession, ...] = ()  # the same for machines, in the order they were made
 
     @property
     def steps_down_to(self) -> str:
@@ -72,7 +78,10 @@ class MemoryPlan:
 
 
 def plan_training(config: TrainConfig, shape: TransformerShape, rule: GeometryRule, native: Precision, device: Device) -> MemoryPlan:
-    """The first way that fits, quality first: full precision, then 8 bits, then blocks on the host, then shorter clips, then smaller ones.
+    """The first way that fits, quality first.
+
+    A batch in pieces and activations computed twice cost time and change nothing else; then come 8 bits, blocks on the host, shorter
+    clips, and smaller ones.
 
     Raises:
         OutOfMemoryError: nothing does; the message says what would.
@@ -83,7 +92,8 @@ def plan_training(config: TrainConfig, shape: TransformerShape, rule: GeometryRu
         needed = needed_bytes(candidate, config, shape, rule)
         smallest = candidate = replace(candidate, needed_bytes=needed)
         if needed <= device.free_bytes:
-            return replace(candidate, notes=_notes(candidate, config, wanted, native))
+            given_up = _given_up(candidate, config, wanted, native)
+            return replace(candidate, notes=tuple(reversed(given_up.values())), concessions=tuple(given_up))
     assert smallest is not None
     raise OutOfMemoryError(
         f"{device.name} has {device.free_bytes / GIB:.1f} GiB free and even {smallest.steps_down_to} needs "
@@ -91,14 +101,15 @@ def plan_training(config: TrainConfig, shape: TransformerShape, rule: GeometryRu
     )
 
 
-def stepped_down(plan: MemoryPlan, config: TrainConfig, shape: TransformerShape, rule: GeometryRule, device: Device) -> MemoryPlan:
+def stepped_down(
+    plan: MemoryPlan, config: TrainConfig, shape: TransformerShape, rule: GeometryRule, native: Precision, device: Device
+) -> MemoryPlan:
     """The next cheaper plan after `plan` ran out of memory although it should have fitted.
 
     Raises:
         OutOfMemoryError: there is no cheaper one.
     """
     tighter = replace(device, free_bytes=plan.needed_bytes - 1)
-    native = Precision.FP32 if plan.precision is Precision.FP32 else Precision.BF16
     return plan_training(config, shape, rule, native, tighter)
 
 
@@ -108,17 +119,21 @@ def needed_bytes(plan: MemoryPlan, config: TrainConfig, shape: TransformerShape,
     blocks_there = min(shape.blocks, _OFFLOADED_BLOCKS) if plan.offloads_blocks else shape.blocks
     weights = per_block * (blocks_there + (_OUTSIDE_BLOCKS - 1.0) * shape.blocks) * plan.precision.bytes_per_weight
     adapter = adapter_parameters(shape, config.rank) * _ADAPTER_BYTES
-    tokens = tokens_per_step(plan, config, rule)
+    tokens = _tokens(plan.samples_at_once, plan, config, rule)
     size = 4 if plan.precision is Precision.FP32 else 2
-    kept_blocks = shape.blocks if config.gradient_checkpointing else shape.blocks * _BLOCK_ACTIVATIONS
+    kept_blocks = shape.blocks if plan.recomputes else shape.blocks * _BLOCK_ACTIVATIONS
     activations = tokens * shape.width * size * (kept_blocks + _BLOCK_ACTIVATIONS)
     return int(weights + adapter + activations) + RESERVE_BYTES
 
 
 def tokens_per_step(plan: MemoryPlan, config: TrainConfig, rule: GeometryRule) -> int:
     """Packed tokens of a batch of the longest clips; reference tokens of an effect run beside the clip's."""
+    return _tokens(config.batch_size, plan, config, rule)
+
+
+def _tokens(samples: int, plan: MemoryPlan, config: TrainConfig, rule: GeometryRule) -> int:
     grid = (plan.frames - 1) // rule.temporal_compression + 1
-    tokens = config.batch_size * grid * (plan.width // rule.spatial_compression) * (plan.height // rule.spatial_compression)
+    tokens = samples * grid * (plan.width // rule.spatial_compression) * (plan.height // rule.spatial_compression)
     return tokens if config.control is None else round(tokens * (1 + 1 / config.control.downscale**2))
 
 
@@ -127,7 +142,7 @@ def tflop_per_step(plan: MemoryPlan, config: TrainConfig, shape: TransformerShap
 
     Frozen weights have no gradient of their own, which spares the third pass of a full training; attention itself is not counted.
     """
-    passes = 3 if config.gradient_checkpointing else 2
+    passes = 3 if plan.recomputes else 2
     return 2.0 * 16 * shape.width**2 * shape.blocks * tokens_per_step(plan, config, rule) * passes / 1e12
 
 
@@ -147,12 +162,20 @@ def adapter_parameters(shape: TransformerShape, rank: int) -> int:
 
 
 def _candidates(config: TrainConfig, rule: GeometryRule, wanted: int, native: Precision, device: Device) -> Iterator[MemoryPlan]:
-    """Plans in the order they are tried."""
-    small = Precision.FP8 if device.has_fp8 else Precision.INT8
-    full = MemoryPlan(native, False, config.width, config.height, wanted, 0, device.free_bytes)
-    yield full
-    yield replace(full, precision=small)
-    offloaded = replace(full, precision=small, offloads_blocks=True)
+    """Plans in the order they are tried; each needs less than the one before."""
+    recomputes = bool(config.gradient_checkpointing)
+    plan = MemoryPlan(native, False, config.width, config.height, wanted, config.batch_size, recomputes, 0, device.free_bytes)
+    yield plan
+    while plan.samples_at_once > 1:
+        plan = replace(plan, samples_at_once=plan.samples_at_once // 2)
+        yield plan
+    if not recomputes:
+        plan = replace(plan, recomputes=True)
+        yield plan
+    if device.has_eight_bits:
+        plan = replace(plan, precision=Precision.FP8 if device.has_fp8 else Precision.INT8)
+        yield plan
+    offloaded = replace(plan, offloads_blocks=True)
     yield offloaded
     shorter = [frames for frames in _halved(wanted, rule.frame_stride) if frames < wanted]
     for frames in shorter:
@@ -171,14 +194,19 @@ def _halved(frames: int, stride: int) -> Iterator[int]:
         yield frames
 
 
-def _notes(plan: MemoryPlan, config: TrainConfig, wanted: int, native: Precision) -> tuple[str, ...]:
-    notes = []
-    if (plan.width, plan.height) != (config.width, config.height):
-        notes.append(f"trains at {plan.width} x {plan.height} instead of {config.width} x {config.height}")
-    if plan.frames != wanted:
-        notes.append(f"trains on {plan.frames} frames of a clip instead of {wanted}")
-    if plan.offloads_blocks:
-        notes.append("blocks of the base wait in host memory and come in turn, which makes a step slower")
+def _given_up(plan: MemoryPlan, config: TrainConfig, wanted: int, native: Precision) -> dict[Concession, str]:
+    """What `plan` gives up of what was asked, and what that means, in the order of the ladder."""
+    given_up = {}
+    if plan.samples_at_once != config.batch_size:
+        given_up[Concession.SMALLER_PIECES] = f"a batch goes through {plan.samples_at_once} at a time, which changes nothing but the time"
+    if plan.recomputes and not config.gradient_checkpointing:
+        given_up[Concession.RECOMPUTED] = "activations are computed twice instead of kept, which changes nothing but the time"
     if plan.precision is not native:
-        notes.append(f"the frozen base lies in {plan.precision} instead of {native}; the LoRA itself learns in fp32")
-    return tuple(notes)
+        given_up[Concession.EIGHT_BITS] = f"the frozen base lies in {plan.precision} instead of {native}; the LoRA itself learns in fp32"
+    if plan.offloads_blocks:
+        given_up[Concession.ON_THE_HOST] = "blocks of the base wait in host memory and come in turn, which makes a step slower"
+    if plan.frames != wanted:
+        given_up[Concession.SHORTER] = f"trains on {plan.frames} frames of a clip instead of {wanted}"
+    if (plan.width, plan.height) != (config.width, config.height):
+        given_up[Concession.SMALLER] = f"trains at {plan.width} x {plan.height} instead of {config.width} x {config.height}"
+    return given_up

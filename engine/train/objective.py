@@ -6,10 +6,12 @@ sigma (reference ltx-2.3.md §1.2; Lipman et al., "Flow Matching for Generative 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
+from engine.data.buckets import Bucket
 from engine.train.timesteps import sample_sigmas
 
 
@@ -22,6 +24,31 @@ class Noised:
     sigma: torch.Tensor  # [B]: the sample's noise level, 0..1
     timestep: torch.Tensor  # [B, N (+ M)]: sigma, 0 where given; [B, 1] when nothing is, which spares the model N embeddings per sample
     learned: torch.Tensor  # [B, N]: 1 where the prediction counts, 0 where given
+
+    def part(self, samples: slice) -> Noised:
+        """Some of the samples."""
+        return Noised(*(tensor[samples] for tensor in (self.tokens, self.target, self.sigma, self.timestep, self.learned)))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One batch with all that was drawn for it."""
+
+    noisy: Noised
+    guides: torch.Tensor | None  # [B, M, C]: packed reference tokens of an effect
+    captions: tuple[str, ...]
+    bucket: Bucket
+    preserves: bool  # the base's own answer is the target, not the items
+
+    def part(self, samples: slice) -> Asked:
+        """Some of the samples."""
+        guides = None if self.guides is None else self.guides[samples]
+        return replace(self, noisy=self.noisy.part(samples), guides=guides, captions=self.captions[samples])
+
+    def pieces(self, at_once: int) -> Iterator[Asked]:
+        """The same in pieces of at most so many samples."""
+        for first in range(0, len(self.captions), at_once):
+            yield self.part(slice(first, first + at_once))
 
 
 def noised(clean: torch.Tensor, tokens_per_frame: int, first_frame_probability: float, generator: torch.Generator) -> Noised:

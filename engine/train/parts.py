@@ -13,6 +13,9 @@ from engine.data.prepare import ItemReader
 from engine.evaluate.exam import Exam, Showing
 from engine.model.loader import ResidentBase
 from engine.ports import CancelToken, EventSink, MetricLogger
+from engine.train.checkpoint import Checkpoint
+from engine.train.fit import Fit
+from engine.train.parallel import World
 
 RenderPreview = Callable[[int, Path], Path | None]
 """(step, LoRA file) -> picture, or None when the preview gave way to something more urgent and should be tried again."""
@@ -37,4 +40,12 @@ class RunParts:
     showing: Showing
     render_preview: RenderPreview
     exam: Exam
+    world: World
+    fit: Fit
+    refitted: Callable[[Fit], RunParts]
+    """The same training, fitted in another way."""
+
+    saved: Callable[[], Checkpoint | None]
+    """The latest checkpoint on disk, the main process's."""
+
     began_at: datetime  # goes into the manifest; a resumed run keeps the first one, so that its file is the same to the bit

@@ -29,11 +29,12 @@ from engine.evaluate.exam import Exam
 from engine.evaluate.held_out import HeldOutGrid
 from engine.model.loader import pack_latents
 from engine.model.memory import guarded
+from engine.model.placement import Placement
 from engine.train import checkpoint
 from engine.train.checkpoint import Checkpoint
 from engine.train.learning_rate import learning_rate_at
 from engine.train.metrics import JsonlMetrics
-from engine.train.objective import noised, velocity_loss, with_reference
+from engine.train.objective import Asked, noised, velocity_loss, with_reference
 from engine.train.parts import RunParts
 from engine.train.result import TrainedLora, save_adapter, write_result
 from engine.train.seeds import generator_for
@@ -54,18 +55,25 @@ class TrainingRun:
     """
 
     def __init__(self, parts: RunParts, resume_from: Checkpoint | None) -> None:
+        self._world = parts.world
+        self._closed = False
+        self._has_saved = resume_from is not None
+        parts.run_dir.mkdir(parents=True, exist_ok=True)
+        self._set_out(parts, resume_from)
+
+    def _set_out(self, parts: RunParts, resume_from: Checkpoint | None) -> None:
+        """Begin, or begin again in another way: nothing is prepared yet."""
         self._parts = parts
         self._resume_from = resume_from
-        self._preparation = Preparation(parts.reader, parts.items)
+        self._preparation = Preparation(parts.reader, parts.items, parts.world.rank * len(parts.items) // parts.world.size)
         self._samples: list[Sample] = []
         self._held_out: list[Sample] = []
         self._sitting: Iterator[Path | None] | None = None
         self._state: TrainState | None = None
+        self._placement = Placement(parts.resident, parts.fit.plan, sharded=parts.world.shards)
         self._coords: dict[Bucket, torch.Tensor] = {}
         self._pace: deque[float] = deque(maxlen=_TIMED_STEPS)
         self._preview_due = False
-        self._closed = False
-        parts.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = JsonlMetrics(parts.run_dir / "metrics.jsonl", after_step=self.steps_done)
 
     @property
@@ -98,6 +106,7 @@ class TrainingRun:
         """Do the next small thing and report it; see the class for what can be raised."""
         if self._parts.cancel.cancelled():
             raise JobCancelledError("The training was cancelled.")
+        ran_out = False
         with guarded("A training step"):
             if self._state is None:
                 self._prepare_next()
@@ -106,32 +115,51 @@ class TrainingRun:
             elif self._preview_due:
                 self._preview(self._state)
             elif not self._is_trained(self._state):
-                self._train(self._state)
+                try:
+                    self._train(self._state)
+                except torch.OutOfMemoryError:
+                    if self._parts.fit.ran_out:
+                        raise
+                    ran_out = True
+        if ran_out:  # only now is what the failed step held free
+            self._step_down()
+
+    def _step_down(self) -> None:
+        """Go on in a way that needs less memory, from the latest checkpoint or from the beginning; once, then the device is too small.
+
+        Raises:
+            OutOfMemoryError: there is no way that needs less.
+        """
+        cheaper = self._parts.refitted(self._parts.fit.cheaper())
+        self._take_down()
+        self._set_out(cheaper, cheaper.saved() if self._has_saved else None)
 
     def _train(self, state: TrainState) -> None:
         config, started = self._parts.config, time.perf_counter()
 
-        batch = collate(self._samples, state.order.next(), self._parts.resident.device)
-        loss, is_preservation = self._loss(state, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._placement.before_step()
+        asked = self._asked(state, collate(self._samples, state.order.next(), self._parts.resident.device))
+        with self._world.together():
+            loss = self._learn(state, asked)
+        self._world.average(state.adapter.parameters)
         learning_rate = learning_rate_at(state.step, config)
         grad_norm = self._update(state, learning_rate)
         state.step += 1
 
-        value = float(loss.detach())
+        value = float(self._world.mean(loss))
         if not math.isfinite(value) or not math.isfinite(grad_norm):
             raise LossNotFiniteError(f"The loss stopped being a number at step {state.step}; lower the learning rate.")
-        if not is_preservation:
+        if not asked.preserves:
             state.losses[state.step] = value
-        self._report(state, value, is_preservation, learning_rate, grad_norm, time.perf_counter() - started)
+        self._report(state, value, asked.preserves, learning_rate, grad_norm, time.perf_counter() - started)
 
         self._preview_due = _due(state.step, config.preview_every)
         self._sit_if_due(state)
         if _due(state.step, config.checkpoint_every) and state.step < self.total_steps:
             self.save_checkpoint()
 
-    def _loss(self, state: TrainState, batch: Batch) -> tuple[torch.Tensor, bool]:
-        """Loss of one batch, and whether it preserves the base instead of learning the items.
+    def _asked(self, state: TrainState, batch: Batch) -> Asked:
+        """What one batch asks, with all that is drawn for it: the same in every process, of which each answers its share.
 
         A preservation step shows the model the same noisy pictures with captions that lack the trigger and asks for what
         the base alone would answer, so that the trigger, and nothing else, comes to mean the new thing ("differential
@@ -147,19 +175,35 @@ class TrainingRun:
         plain = batch.class_captions if drawn and state.losses else None
         dropped = torch.rand(len(batch.captions), generator=generator) < (config.caption_dropout or 0.0)
         captions = plain or ["" if drop else caption for drop, caption in zip(dropped.tolist(), batch.captions, strict=True)]
-        text, coords = self._parts.texts.batch(captions), self._coords_of(bucket)
-        shown = noisy if batch.guides is None else with_reference(noisy, pack_latents(batch.guides))
+        guides = None if batch.guides is None else pack_latents(batch.guides)
+        return Asked(noisy, guides, tuple(captions), bucket, preserves=plain is not None)
+
+    def _learn(self, state: TrainState, asked: Asked) -> torch.Tensor:
+        """Add the gradients of this process's share of `asked`; returns its loss."""
+        share, at_once = asked.part(self._world.share(len(asked.captions))), self._parts.fit.plan.samples_at_once
+        total = torch.zeros((), device=self._parts.resident.device)
+        for piece in share.pieces(at_once):
+            loss = self._loss(state, piece) * (len(piece.captions) / len(share.captions))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _loss(self, state: TrainState, asked: Asked) -> torch.Tensor:
+        """How wrong the model is about `asked`; a scalar with a graph."""
+        resident, noisy = self._parts.resident, asked.noisy
+        text, coords = self._parts.texts.batch(asked.captions), self._coords_of(asked.bucket)
+        shown = noisy if asked.guides is None else with_reference(noisy, asked.guides)
 
         def predicted() -> torch.Tensor:
-            with self._parts.resident.autocast():
-                velocity = self._parts.resident.velocity(shown.tokens, shown.timestep, shown.sigma, text, coords)
+            with resident.autocast():
+                velocity = resident.velocity(shown.tokens, shown.timestep, shown.sigma, text, coords)
             return velocity[:, : noisy.target.shape[1]]
 
-        if plain is None:
-            return velocity_loss(predicted(), noisy.target, noisy.learned), False
+        if not asked.preserves:
+            return velocity_loss(predicted(), noisy.target, noisy.learned)
         with torch.no_grad(), state.adapter.disabled():
             kept = predicted().float()
-        return (config.preservation_weight or 0.0) * velocity_loss(predicted(), kept, noisy.learned), True
+        return (self._parts.config.preservation_weight or 0.0) * velocity_loss(predicted(), kept, noisy.learned)
 
     def _update(self, state: TrainState, learning_rate: float) -> float:
         """One optimizer step with clipped gradients; returns the norm before clipping."""
@@ -201,17 +245,23 @@ class TrainingRun:
         if not preparation.left:
             (parts.run_dir / "dataset.json").write_text(json.dumps(preparation.facts(), indent=1))
             parts.texts.add("")
-            self._state = self._begin()
+            self._begin()
         parts.sink.progress(Phase.PREPARING, preparation.total - preparation.left, preparation.total)
 
-    def _begin(self) -> TrainState:
+    def _begin(self) -> None:
         parts = self._parts
-        state = begin(parts.resident, parts.config, [sample.bucket for sample in self._samples], self._resume_from)
+        self._samples.sort(key=lambda sample: sample.item)  # each process began at another one
+        self._held_out.sort(key=lambda sample: sample.item)
+        self._state = state = begin(parts.resident, parts.config, [sample.bucket for sample in self._samples], self._resume_from)
         if self._resume_from is not None:
             parts.exam.restore(self._resume_from.facts["exam"], self._resume_from.tensors)
         self._resume_from = None
+        parts.world.shard(parts.resident.transformer, state.adapter.parameters)
         if parts.config.gradient_checkpointing:
             parts.resident.transformer.enable_gradient_checkpointing()
+        self._placement.take()
+        if parts.fit.told is not None:
+            parts.sink.fitted(parts.fit.told)
         asked = self._held_out or self._samples[:1]
         grid = HeldOutGrid(
             parts.resident,
@@ -222,7 +272,6 @@ class TrainingRun:
         )
         parts.exam.begin(grid, self._samples, self._held_out)
         self._sit_if_due(state)  # a run that was stopped while it looked at its last checkpoint looks again
-        return state
 
     def _sit_if_due(self, state: TrainState) -> None:
         if self._parts.exam.is_due(state.step):
@@ -235,6 +284,7 @@ class TrainingRun:
                 self._parts.sink.preview(state.step, picture)
             return
         self._sitting = None
+        self._parts.exam.agree(self._world.main_does)
         self._parts.metrics.log(state.step, _figures(self._parts.exam))
 
     def _coords_of(self, bucket: Bucket) -> torch.Tensor:
@@ -268,7 +318,10 @@ class TrainingRun:
         state, exam = self._state, self._parts.exam
         if state is None or state.step == 0:
             return None
-        path = checkpoint.save(self._parts.run_dir / "checkpoint", to_checkpoint(state, exam, self._parts.began_at, self._parts.identity))
+        path = checkpoint.save(
+            self._parts.run_dir / "checkpoint", to_checkpoint(state, self._parts.config, exam, self._parts.began_at, self._parts.identity)
+        )
+        self._has_saved = True
         exam.tidy()
         self._parts.sink.checkpoint(state.step, (path, *exam.kept_files().values()))
         return path
@@ -289,7 +342,11 @@ class TrainingRun:
         if self._closed:
             return
         self._closed = True
+        self._take_down()
+
+    def _take_down(self) -> None:
         self._log.close()
+        self._placement.release()
         if self._state is not None:
             self._state.adapter.remove()
             if self._parts.config.gradient_checkpointing:

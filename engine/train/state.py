@@ -18,6 +18,9 @@ from engine.model.loader import ResidentBase
 from engine.train.checkpoint import Checkpoint
 from engine.train.seeds import generator_for
 
+SIZE: Final = ("width", "height", "max_frames")
+"""What a training is fitted by besides its memory; part of a checkpoint."""
+
 _MOMENTS: Final = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per weight
 
 
@@ -49,19 +52,20 @@ def begin(resident: ResidentBase, config: TrainConfig, buckets: Sequence[Bucket]
         order = BatchOrder(buckets, config.batch_size, order_generator)
         state = TrainState(adapter, optimizer, order, order_generator, generator_for(config.seed, "noise"))
         if resume_from is not None:
-            _restore(state, resume_from)
+            _restore(state, config, resume_from)
     except BaseException:
         adapter.remove()
         raise
     return state
 
 
-def to_checkpoint(state: TrainState, exam: Exam, began_at: datetime, identity: str) -> Checkpoint:
+def to_checkpoint(state: TrainState, config: TrainConfig, exam: Exam, began_at: datetime, identity: str) -> Checkpoint:
     """`state` and what the exam knows as a value to save; tensors are shared with the state, not copied."""
     exam_facts, exam_tensors = exam.state()
     facts = {
         "losses": [[step, loss] for step, loss in state.losses.items()],
         "waiting": state.order.state(),
+        "size": _size(config),
         "began_at": began_at.isoformat(),
         "exam": exam_facts,
     }
@@ -73,11 +77,16 @@ def to_checkpoint(state: TrainState, exam: Exam, began_at: datetime, identity: s
     return Checkpoint(state.step, identity, facts, tensors)
 
 
-def _restore(state: TrainState, saved: Checkpoint) -> None:
-    """Put `saved` into a fresh state."""
+def _size(config: TrainConfig) -> list[int]:
+    return [getattr(config, name) for name in SIZE]
+
+
+def _restore(state: TrainState, config: TrainConfig, saved: Checkpoint) -> None:
+    """Put `saved` into a fresh state; at another size the windows are others, and the current pass over them begins anew."""
     state.step = saved.step
     state.losses = {int(step): float(loss) for step, loss in saved.facts["losses"]}
-    state.order.restore(saved.facts["waiting"])
+    if saved.facts.get("size", _size(config)) == _size(config):
+        state.order.restore(saved.facts["waiting"])
     state.order_generator.set_state(saved.tensors["generator.order"])
     state.noise_generator.set_state(saved.tensors["generator.noise"])
     moments: dict[int, dict[str, torch.Tensor]] = {}

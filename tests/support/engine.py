@@ -13,6 +13,7 @@ from PIL import Image
 
 from engine.config import TrainConfig
 from engine.contracts.events import Phase
+from engine.contracts.fitting import Fitting
 from engine.contracts.lora import LoraKind
 from engine.ports import NeverCancelled, NullMetrics
 
@@ -141,6 +142,7 @@ class Recorder:
         self.losses: list[float | None] = []
         self.previews: list[tuple[int, Path]] = []
         self.checkpoints: list[tuple[int, tuple[Path, ...]]] = []
+        self.fittings: list[Fitting] = []
 
     def progress(
         self, phase: Phase, step: int, total_steps: int, *, seconds_per_step: float | None = None, loss: float | None = None
@@ -156,6 +158,10 @@ class Recorder:
     def checkpoint(self, step: int, files: tuple[Path, ...]) -> None:
         """Remember it."""
         self.checkpoints.append((step, files))
+
+    def fitted(self, fitting: Fitting) -> None:
+        """Remember it."""
+        self.fittings.append(fitting)
 
 
 class Switch:

@@ -90,7 +90,7 @@ def random_base(sizes: dict[str, Any], device: str = "cpu", dtype: torch.dtype =
     base = replace(get_base("ltx-2.3"), dtype="float32" if dtype is torch.float32 else "bfloat16", likeness=None)
     return RandomBase(
         base=base,
-        pipeline=SimpleNamespace(transformer=transformer),
+        pipeline=SimpleNamespace(transformer=transformer, components={"transformer": transformer}),
         device=place,
         dtype=dtype,
         fingerprint="random",

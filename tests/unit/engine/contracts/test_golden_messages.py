@@ -21,6 +21,7 @@ from engine.contracts.events import (
     Progress,
 )
 from engine.contracts.failures import FailureCode
+from engine.contracts.fitting import Concession, Fitting
 from engine.contracts.generation import (
     Extension,
     Fit,
@@ -72,12 +73,14 @@ _TRAINED = LoraTrained(
     steps=400,
     seconds=60.0,
 )
+_FITTING = Fitting(concessions=(Concession.EIGHT_BITS, Concession.SHORTER), width=512, height=512, frames=25, ran_out=True)
 _CHOSEN = _TRAINED.model_copy(
     update={
         "steps": 210,
         "selection": selection(),
         "chart": stored("jobs/x/1/selection.png"),
         "kept": (KeptCheckpoint(step=400, file=stored("loras/lora1/x-step-000400.safetensors", "application/x-safetensors")),),
+        "fitting": _FITTING,
     }
 )
 
@@ -127,6 +130,10 @@ MESSAGES: dict[str, tuple[BaseModel, TypeAdapter[object]]] = {
     "job_cancelled": (JobCancelled(**_STAMP, steps_done=10), EVENT_ADAPTER),
     "progress": (
         Progress(job_id=JOB_ID, phase=Phase.TRAINING, step=5, total_steps=400, seconds_per_step=0.1, loss=0.4),
+        TypeAdapter(Progress),
+    ),
+    "progress_fitted": (
+        Progress(job_id=JOB_ID, phase=Phase.TRAINING, step=5, total_steps=400, fitting=_FITTING),
         TypeAdapter(Progress),
     ),
     "clip_parameters": (parameters(), TypeAdapter(ClipParameters)),

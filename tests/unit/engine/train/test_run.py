@@ -326,6 +326,32 @@ def test_diverging_training_is_told(tiny: ResidentBase, tmp_path: Path, monkeypa
             run_until(run, 2)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_latents_that_are_no_numbers_name_their_file(
+    tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """What the encoder cannot make numbers of is refused before the first step, and is not kept for the next try."""
+    encode = ResidentBase.encode_video
+    broken = iter([1.0, 1.0, value])
+    monkeypatch.setattr(ResidentBase, "encode_video", lambda base, pixels: encode(base, pixels) * next(broken))
+    with (
+        start_run(tiny, write_pictures(tmp_path / "data"), tmp_path / "run") as run,
+        pytest.raises(InvalidMediaError, match=r"picture-2\.png: Its pixels come out of the encoder as no numbers"),
+    ):
+        run_until(run, 1)
+    assert len(list((tmp_path / "run" / "cache").glob("latents-*.safetensors"))) == 2
+
+
+def test_checkpoint_made_on_another_base_is_refused(tiny: ResidentBase, tmp_path: Path) -> None:
+    """The same settings and pictures on a base with other weights are another training."""
+    items = write_pictures(tmp_path / "data")
+    with start_run(tiny, items, tmp_path / "run") as run:
+        run_until(run, 1)
+        run.save_checkpoint()
+    with pytest.raises(InvalidConfigError, match="other settings, pictures or base"):
+        start_run(replace(tiny, fingerprint="another"), items, tmp_path / "run", resume=True)
+
+
 def test_adapter_that_learned_nothing_is_dead(tiny: ResidentBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that changes nothing is a failure, not a result."""
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda _: None)
