@@ -13,6 +13,7 @@ import pytest
 
 from engine.contracts.events import Phase
 from engine.contracts.failures import FailureCode
+from engine.contracts.fitting import Concession, Fitting
 from engine.contracts.jobs import DatasetItem
 from engine.contracts.model import Contract
 from engine.errors import AdapterInvalidError, JobCancelledError
@@ -284,3 +285,16 @@ def _train(checkpoint_every_steps: int = 0, run_dir: Path = Path("run")) -> pipe
 
 def _render(number: int, prompt: str) -> pipe.StartRender:
     return pipe.StartRender(job=generate_video(job_id=RENDERS[number], prompt=prompt), adapters=(), image=None, out_dir=Path("out"))
+
+
+def test_what_a_training_gave_up_is_told_from_then_on(tmp_path: Path) -> None:
+    """Progress is a value of which only the latest arrives, so each one says it again."""
+    link, fitting = ScriptedLink(), Fitting(concessions=(Concession.RECOMPUTED,), width=512, height=512, frames=49, ran_out=True)
+    job_link = module.JobLink(link, TRAINING, tmp_path, Phase.TRAINING)  # type: ignore[arg-type]
+    job_link.progress(Phase.TRAINING, 3, 3)
+    job_link.fitted(fitting)
+    job_link.progress(Phase.TRAINING, 1, 3)
+    job_link.progress(Phase.TRAINING, 3, 3)
+    told = [message.progress.fitting for message in link.of(pipe.Advanced)]
+    assert told[0] is None
+    assert told[-1] == fitting
