@@ -129,7 +129,7 @@ class LaunchedWorld(World):
             yield
         except Exception as error:
             if self.shards:
-                raise SystemExit(f"Process {self.rank} of {self.size} failed: {error}") from error
+                raise self._leaving(error) from error
             self.worst(_OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else _FAILED)
             raise
         elsewhere = _FINE if self.shards else self.worst(_FINE)
@@ -143,7 +143,10 @@ class LaunchedWorld(World):
         import torch
 
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        try:
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+        except torch.OutOfMemoryError as error:
+            raise self._leaving(error) from error
         self._talk().all_reduce(flat)
         flat /= self.size
         for gradient, mean in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
@@ -174,6 +177,10 @@ class LaunchedWorld(World):
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         for module in (*blocks, transformer):
             fully_shard(module, reshard_after_forward=bool(plugin.reshard_after_forward), ignored_params=kept)
+
+    def _leaving(self, error: Exception) -> SystemExit:
+        """Where the others cannot be told because they wait inside a sum already; the launcher ends them."""
+        return SystemExit(f"Process {self.rank} of {self.size} failed: {error}")
 
     def worst(self, value: int) -> int:
         """The largest of the processes' values."""

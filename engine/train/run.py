@@ -143,7 +143,8 @@ class TrainingRun:
             loss = self._learn(state, asked)
         self._world.average(state.adapter.parameters)
         learning_rate = learning_rate_at(state.step, config)
-        grad_norm = self._update(state, learning_rate)
+        with self._world.together():
+            grad_norm = self._update(state, learning_rate)
         state.step += 1
 
         value = float(self._world.mean(loss))

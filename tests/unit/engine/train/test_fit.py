@@ -61,6 +61,11 @@ def _runs_out(monkeypatch: pytest.MonkeyPatch, *calls: int) -> None:
     monkeypatch.setattr(ResidentBase, "velocity", full)
 
 
+def _descend(ladder: list[Fit]) -> None:
+    while True:
+        ladder.append(ladder[-1].cheaper())
+
+
 @pytest.mark.parametrize("given_up", [QUALITY_KEPT[:1], QUALITY_KEPT[:2], QUALITY_KEPT], ids=lambda given_up: given_up[-1].value)
 def test_what_costs_only_time_changes_nothing_else(
     tiny: ResidentBase, tmp_path: Path, device_that_takes: Callable[[set[Concession]], None], given_up: tuple[Concession, ...]
@@ -173,8 +178,7 @@ def test_training_with_nothing_left_to_give_up_fails(tiny: ResidentBase, tmp_pat
     cheapest = Device("a test device", UNLIMITED, has_eight_bits=False)
     monkeypatch.setattr(recipe, "device_for_training", lambda _: cheapest)
     with start_run(tiny, write_pictures(tmp_path / "data"), tmp_path / "run", batch_size=1, gradient_checkpointing=True) as run:
-        fit = run._parts.fit.cheaper()
-        while Concession.ON_THE_HOST not in fit.plan.concessions:
-            fit = fit.cheaper()
+        ladder = [run._parts.fit]
         with pytest.raises(OutOfMemoryError, match="lower the rank"):
-            fit.cheaper()
+            _descend(ladder)
+    assert set(ladder[-1].plan.concessions) == {Concession.ON_THE_HOST, Concession.SHORTER}
