@@ -55,8 +55,9 @@ def _assert_same_training(one: Path, other: Path) -> None:
     assert _curve(one) == pytest.approx(_curve(other), rel=1e-4)
     ours, theirs = safetensors.torch.load_file(one), safetensors.torch.load_file(other)
     assert ours.keys() == theirs.keys()
-    for name in ours:
-        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-2, atol=1e-5)
+    for part in ("lora_A", "lora_B"):  # as a whole: AdamW makes a full step of a gradient that is all but zero, whatever its sign
+        mine, yours = (torch.cat([file[name].flatten() for name in sorted(ours) if part in name]) for file in (ours, theirs))
+        assert float((mine - yours).norm() / mine.norm()) < 1e-3
 
 
 @pytest.fixture(scope="module")
