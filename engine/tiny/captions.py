@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from engine.tiny.sprites import Character
+    from engine.tiny.styles import Style
     from engine.tiny.world import Scene
 
 CLASS_WORDS: Final = ("character", "creature")  # what to call somebody whose looks are not told
@@ -57,9 +58,7 @@ def describe(scene: Scene, rng: np.random.Generator) -> str:
     else:
         parts = [who, motion, place]
     text = " ".join(part for part in parts if part)
-    if scene.style:
-        text += f" in {scene.style} style" if rng.random() < 0.7 else f", {scene.style} style"
-    return text
+    return text + _look(scene.style, rng) if scene.style else text
 
 
 def caption(who: str, motion: str, place: str, style: str | None = None) -> str:
@@ -92,6 +91,16 @@ def _subject(character: Character, rng: np.random.Generator) -> str:
     if chance < 0.96:
         return f"a {_pick(CLASS_WORDS, rng)}"
     return looks(character).replace(f" {character.shape}", f" {_pick(CLASS_WORDS, rng)}", 1)
+
+
+def _look(style: Style, rng: np.random.Generator) -> str:
+    """A named style by its name, mostly; others by their tones."""
+    chance = rng.random()
+    if style.name is None or chance < 0.1:
+        return f" in {style.tones}" if rng.random() < 0.7 else f", {style.tones}"
+    if chance < 0.2:
+        return f" in {style.name} style, {style.tones}"
+    return f" in {style.name} style" if chance < 0.8 else f", {style.name} style"
 
 
 def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:

@@ -15,7 +15,7 @@ from engine.contracts.lora import LoraKind
 from engine.tiny.captions import CLASS_WORDS, PLACE_PHRASES, caption, looks
 from engine.tiny.scenery import BACKGROUNDS, GRID
 from engine.tiny.sprites import Character, random_character
-from engine.tiny.styles import HELD_OUT_STYLES
+from engine.tiny.styles import HELD_OUT_STYLES, Style
 from engine.tiny.world import HELD_OUT_CHARACTERS, HELD_OUT_MOTIONS, MOTIONS, Scene, render, scene_with
 
 FRAMES_PER_SECOND: Final = int(TINY.geometry.fps)  # from the contract: `architecture` would bring torch along
@@ -45,7 +45,7 @@ def style_set(name: str, count: int, num_frames: int = 1, seed: int = 0) -> list
         KeyError: no held-out style has this name.
     """
     rng = np.random.default_rng(seed)
-    style = HELD_OUT_STYLES[name].name
+    style = HELD_OUT_STYLES[name]
     scenes = []
     for i in range(count):
         character = random_character(rng)
@@ -136,9 +136,9 @@ def write_by_name(name: str, kind: LoraKind, *, count: int, out: Path, size: int
 
 
 def _captioned(
-    rng: np.random.Generator, character: Character, who: str, index: int, num_frames: int, style: str | None, motion: str | None = None
+    rng: np.random.Generator, character: Character, who: str, index: int, num_frames: int, style: Style | None, motion: str | None = None
 ) -> tuple[Scene, str]:
     drawn = motion or ("still" if num_frames == 1 else MOTIONS[int(rng.integers(len(MOTIONS)))])
     backdrop = _SET_BACKGROUNDS[index % len(_SET_BACKGROUNDS)]
     scene = scene_with(rng, character, motion=drawn, num_frames=num_frames, backdrop=backdrop, style=style)
-    return scene, caption(who, drawn, backdrop, style)
+    return scene, caption(who, drawn, backdrop, style.name if style else None)

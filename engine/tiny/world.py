@@ -1,6 +1,6 @@
 """A procedural world of captioned pixel-art clips, deterministic by seed; the data the tiny base is pretrained on.
 
-A clip shows one character moving before one background, perhaps in a named style. It is animated on twos: positions
+A clip shows one character moving before one background, perhaps in a style. It is animated on twos: positions
 change at frames 1, 3, 5, ... so that a 4-frame group of the VAE holds two different pictures. Frames are 32x32 px and
 consist of 2x2-px logical pixels.
 
@@ -23,7 +23,7 @@ from engine.contracts.lora import LoraKind
 from engine.tiny.captions import describe
 from engine.tiny.scenery import BACKGROUNDS, GRID, PHASES, background
 from engine.tiny.sprites import BOX_COLUMNS, BOX_ROWS, Character, draw, random_character
-from engine.tiny.styles import HELD_OUT_STYLES, STYLES, Style
+from engine.tiny.styles import HELD_OUT_STYLES, STYLES, Style, random_style
 
 PIXELS_PER_LOGICAL: Final = 2
 
@@ -98,7 +98,7 @@ class Scene:
     column: int
     row: int
     num_frames: int = 9
-    style: str | None = None
+    style: Style | None = None
 
 
 def positions(scene: Scene) -> tuple[tuple[int, int], ...]:
@@ -128,17 +128,12 @@ def render_logical(scene: Scene) -> NDArray[np.uint8]:
     clip = np.repeat(picture[None], scene.num_frames, axis=0)
     for frame, (column, row) in zip(clip, positions(scene), strict=True):
         draw(frame, scene.character, column, row)
-    return style_named(scene.style).apply(clip) if scene.style else clip
+    return scene.style.apply(clip) if scene.style else clip
 
 
 def render(scene: Scene, scale: int = PIXELS_PER_LOGICAL) -> NDArray[np.uint8]:
     """Paint a scene in pixels: [num_frames, GRID * scale, GRID * scale, 3] uint8."""
     return render_logical(scene).repeat(scale, axis=1).repeat(scale, axis=2)
-
-
-def style_named(name: str) -> Style:
-    """The style of this name, of the pretraining world or held out. Raises KeyError for others."""
-    return STYLES[name] if name in STYLES else HELD_OUT_STYLES[name]
 
 
 def place(rng: np.random.Generator, motion: str, num_frames: int) -> tuple[int, int]:
@@ -156,12 +151,19 @@ def place(rng: np.random.Generator, motion: str, num_frames: int) -> tuple[int, 
     return column, _LAST_ROW - STRIDE * int(rng.integers(2))
 
 
-def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.12, styled: float = 0.3) -> Scene:
-    """Draw a scene of the pretraining world; shares of roster characters and of styled clips as given."""
+def random_scene(rng: np.random.Generator, num_frames: int, named: float = 0.2, styled: float = 0.4) -> Scene:
+    """Draw a scene of the pretraining world; shares of roster characters and of styled clips as given.
+
+    Half of the styles have a name to be learned by heart; the others are drawn, and told by their tones.
+    """
     character = ROSTER[rng.integers(len(ROSTER))] if rng.random() < named else random_character(rng)
     motion = "still" if num_frames == 1 else MOTIONS[rng.integers(len(MOTIONS))]
-    style = tuple(STYLES)[rng.integers(len(STYLES))] if rng.random() < styled else None
+    style = _draw_style(rng) if rng.random() < styled else None
     return scene_with(rng, character, motion=motion, num_frames=num_frames, style=style)
+
+
+def _draw_style(rng: np.random.Generator) -> Style:
+    return tuple(STYLES.values())[rng.integers(len(STYLES))] if rng.random() < 0.5 else random_style(rng)
 
 
 def scene_with(
@@ -171,7 +173,7 @@ def scene_with(
     motion: str,
     num_frames: int,
     backdrop: str | None = None,
-    style: str | None = None,
+    style: Style | None = None,
 ) -> Scene:
     """A scene of this character and motion; place, decoration and (unless given) background are drawn."""
     kind = backdrop or BACKGROUNDS[rng.integers(len(BACKGROUNDS))]

@@ -112,19 +112,24 @@ def drift(bench: Bench, character: Character, use: LoadedUse) -> tuple[float, Ex
     return max(0.0, leak, (had - kept) / max(had, 1e-6)), _paired(asked, base, tuned)
 
 
-def style_strength(bench: Bench, style: Style, use: LoadedUse) -> tuple[float, Examples]:
-    """Normalised match of a style LoRA's clips with the style's colours."""
-    asked = prompts.style_scenes(style.name)
+def style_strength(bench: Bench, style: Style, use: LoadedUse) -> tuple[float, float, Examples]:
+    """Normalised match of a style LoRA's clips with the style's colours, and how much of the caption they still show.
+
+    The latter is the rate of right shapes, directions and places, read through the style: colours alone could be those of fog.
+    """
+    asked = prompts.style_scenes(style)
     base, tuned = bench.clips(asked), bench.clips(asked, [use])
     score = normalised(_mean_style(tuned, style), _mean_style(base, style), 1.0)
-    return score, _paired(asked, base, tuned)
+    scenes = [scene for _, scene in asked] * len(bench.seeds)
+    rates = _rates(follows(read(clip, style), scene) for clip, scene in zip(tuned, scenes, strict=True))
+    return score, fmean(rates[part] for part in ("shape", "direction", "background")), _paired(asked, base, tuned)
 
 
 def stacked(
     bench: Bench, character: Character, style: Style, character_use: LoadedUse, style_use: LoadedUse
 ) -> tuple[float, float, Examples]:
     """Identity and style of clips with both LoRAs; identity is 0 for what the style alone gives for the same prompt."""
-    asked = prompts.character_scenes(character, style.name)
+    asked = prompts.character_scenes(character, style)
     base, only_style = bench.clips(asked), bench.clips(asked, [style_use])
     both = bench.clips(asked, [character_use, style_use])
     truth = fmean(identity(render(scene), character, style) for _, scene in asked)

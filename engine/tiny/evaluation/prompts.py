@@ -11,6 +11,7 @@ from engine.tiny.captions import CLASS_WORDS, MOTION_PHRASES, PLACE_PHRASES, cap
 from engine.tiny.scenery import BACKGROUNDS
 from engine.tiny.sets import NEW_BACKGROUNDS, guided_caption
 from engine.tiny.sprites import SHAPES, Character, random_character
+from engine.tiny.styles import Style
 from engine.tiny.world import Scene, scene_with
 
 PROMPTS: Final = 20
@@ -30,25 +31,25 @@ def base_scenes(count: int, seed: int) -> list[tuple[str, Scene]]:
     return scenes
 
 
-def character_scenes(character: Character, style: str | None = None, count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
+def character_scenes(character: Character, style: Style | None = None, count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
     """The character by its name, on backgrounds and in motions its training pictures do not show."""
     rng = np.random.default_rng([12, seed])
     scenes = []
     for i in range(count):
         motion, place = _MOTIONS[i % len(_MOTIONS)], NEW_BACKGROUNDS[i // len(_MOTIONS) % len(NEW_BACKGROUNDS)]
         scene = scene_with(rng, character, motion=motion, num_frames=NUM_FRAMES, backdrop=place, style=style)
-        scenes.append((caption(character.name or looks(character), motion, place, style), scene))
+        scenes.append((caption(character.name or looks(character), motion, place, style.name if style else None), scene))
     return scenes
 
 
-def style_scenes(style: str, count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
+def style_scenes(style: Style, count: int = PROMPTS, seed: int = 0) -> list[tuple[str, Scene]]:
     """Various characters told in full, in the style, on backgrounds its training pictures do not show."""
     rng = np.random.default_rng([13, seed])
     scenes = []
     for i in range(count):
         motion, place = _MOTIONS[i % len(_MOTIONS)], NEW_BACKGROUNDS[i // len(_MOTIONS) % len(NEW_BACKGROUNDS)]
         scene = scene_with(rng, random_character(rng), motion=motion, num_frames=NUM_FRAMES, backdrop=place, style=style)
-        scenes.append((caption(looks(scene.character), motion, place, style), scene))
+        scenes.append((caption(looks(scene.character), motion, place, style.name), scene))
     return scenes
 
 

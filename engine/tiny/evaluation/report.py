@@ -42,6 +42,7 @@ class EvaluationReport:
     identity: float
     drift: float
     style: float
+    style_kept: float  # rate of right shapes, directions and places in styled clips
     stack_identity: float
     stack_style: float
     motion: float  # share of clips in which the trained motion appears
@@ -109,7 +110,7 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
     following = measure.caption_following(bench, FOLLOWING_PROMPTS)
     identity, identity_clips = measure.character_identity(bench, character, character_use)
     drift, drift_clips = measure.drift(bench, character, character_use)
-    styled, style_clips = measure.style_strength(bench, style, style_use)
+    styled, style_kept, style_clips = measure.style_strength(bench, style, style_use)
     stack_identity, stack_style, stack_clips = measure.stacked(bench, character, style, character_use, style_use)
     moved, moved_without, motion_clips = measure.motion_share(bench, MOTION, trained[MOTION].use)
     followed, followed_without, edge_clips = measure.edges_followed(bench, trained[EFFECT].use, out / "guides")
@@ -124,6 +125,7 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
         identity=identity,
         drift=drift,
         style=styled,
+        style_kept=style_kept,
         stack_identity=stack_identity,
         stack_style=stack_style,
         motion=moved,

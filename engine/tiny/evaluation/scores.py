@@ -13,7 +13,7 @@ from engine.tiny.styles import Style
 from engine.tiny.world import HELD_OUT_MOTIONS, STRIDE, Scene
 
 _COLOUR_REACH: Final = 120.0  # RGB distance at which a colour counts as wholly wrong
-_PALETTE_REACH: Final = 60.0  # RGB distance at which a pixel counts as wholly outside a style's palette
+_STYLE_REACH: Final = 60.0  # RGB distance at which a pixel counts as wholly outside a style
 
 
 def normalised(score: float, base: float, truth: float) -> float:
@@ -28,9 +28,8 @@ def identity(clip: Clip, character: Character, style: Style | None = None) -> fl
 
 def style_match(clip: Clip, style: Style) -> float:
     """How close a clip's logical pixels are to the colours `style` can produce, 1 = all of them exactly."""
-    pixels = to_logical(clip).reshape(-1, 1, 3)
-    distance = np.sqrt(np.square(pixels - style.palette).sum(axis=-1)).min(axis=1)
-    return float(np.clip(1.0 - distance / _PALETTE_REACH, 0.0, 1.0).mean())
+    distance = style.distance(to_logical(clip))
+    return float(np.clip(1.0 - distance / _STYLE_REACH, 0.0, 1.0).mean())
 
 
 def follows(reading: Reading, scene: Scene) -> dict[str, bool]:

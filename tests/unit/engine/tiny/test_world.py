@@ -11,7 +11,7 @@ from engine.tiny.captions import describe, looks
 from engine.tiny.scenery import BACKGROUNDS, GRID, background
 from engine.tiny.sets import NEW_BACKGROUNDS, character_set, guided_set, motion_set, style_set, write_set
 from engine.tiny.sprites import BOX_COLUMNS, BOX_ROWS, COLOURS, HATS, SHAPES, Character, parts_of
-from engine.tiny.styles import HELD_OUT_STYLES, STYLES
+from engine.tiny.styles import HELD_OUT_STYLES, STYLES, Style
 from engine.tiny.world import HELD_OUT_CHARACTERS, MOTIONS, ROSTER, main, positions, random_clip, random_scene, render, scene_with
 
 
@@ -74,11 +74,30 @@ def test_random_scene_never_shows_anything_held_out() -> None:
 
 
 @pytest.mark.parametrize("style", HELD_OUT_STYLES.values(), ids=lambda style: style.name)
-def test_style_keeps_to_its_palette(style) -> None:  # type: ignore[no-untyped-def]
-    """A styled picture has colours of the palette only."""
-    clip = render(scene_with(np.random.default_rng(4), Character("cone", "blue", "red"), motion="left", num_frames=9, style=style.name))
-    allowed = {tuple(map(int, rgb)) for rgb in style.palette.round()}
-    assert {tuple(map(int, rgb)) for rgb in np.unique(clip.reshape(-1, 3), axis=0)} <= allowed
+def test_style_mixes_its_two_colours_only(style: Style) -> None:
+    """A styled picture has colours between the style's shadows and its lights, and differs from the plain one in every pixel."""
+    rng = np.random.default_rng(4)
+    scene = scene_with(rng, Character("cone", "blue", "red"), motion="left", num_frames=9)
+    plain, clip = render(scene), render(replace(scene, style=style))
+    assert style.distance(clip.astype(np.float64)).max() < 1.0
+    assert style.distance(plain.astype(np.float64)).mean() > 30.0
+    assert (clip != plain).any(axis=-1).all()
+
+
+def test_style_is_told_by_its_tones() -> None:
+    """Shadows first; colours without a hue are black or white."""
+    assert HELD_OUT_STYLES["dusk"].tones == "purple and orange tones"
+    assert Style(None, (10, 10, 10), (250, 250, 250)).tones == "black and white tones"
+
+
+def test_caption_tells_the_style() -> None:
+    """A style without a name is told by its tones, one with a name mostly by that."""
+    rng = np.random.default_rng(0)
+    scene = scene_with(rng, Character("cone", "blue", "red"), motion="left", num_frames=9)
+    nameless, dusk = replace(HELD_OUT_STYLES["dusk"], name=None), HELD_OUT_STYLES["dusk"]
+    assert all("purple and orange tones" in describe(replace(scene, style=nameless), rng) for _ in range(50))
+    assert sum("dusk style" in describe(replace(scene, style=dusk), rng) for _ in range(200)) > 150
+    assert "style" not in describe(scene, rng)
 
 
 def test_character_set_has_captions_by_name_and_leaves_backgrounds_for_evaluation() -> None:

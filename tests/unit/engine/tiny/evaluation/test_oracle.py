@@ -41,9 +41,8 @@ def test_oracle_survives_noise() -> None:
 def test_identity_is_one_for_the_character_itself(style) -> None:  # type: ignore[no-untyped-def]
     """Rendered ground truth scores (almost) one, also through a style; somebody else clearly less."""
     rng = np.random.default_rng(1)
-    name = style.name if style else None
-    own = render(scene_with(rng, ZOKO, motion="left", num_frames=9, backdrop="castle", style=name))
-    other = render(scene_with(rng, Character("cone", "green", "pink"), motion="left", num_frames=9, backdrop="castle", style=name))
+    own = render(scene_with(rng, ZOKO, motion="left", num_frames=9, backdrop="castle", style=style))
+    other = render(scene_with(rng, Character("cone", "green", "pink"), motion="left", num_frames=9, backdrop="castle", style=style))
     assert identity(own, ZOKO, style) > 0.97
     assert identity(other, ZOKO, style) < 0.6
 
@@ -52,7 +51,7 @@ def test_style_match_tells_styled_from_plain() -> None:
     """One for a styled picture, low for a plain one."""
     dusk = HELD_OUT_STYLES["dusk"]
     rng = np.random.default_rng(2)
-    styled = render(scene_with(rng, ZOKO, motion="left", num_frames=9, backdrop="field", style="dusk"))
+    styled = render(scene_with(rng, ZOKO, motion="left", num_frames=9, backdrop="field", style=dusk))
     plain = render(scene_with(rng, ZOKO, motion="left", num_frames=9, backdrop="field"))
     assert style_match(styled, dusk) == pytest.approx(1.0, abs=0.01)
     assert style_match(plain, dusk) < 0.5
