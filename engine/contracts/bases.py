@@ -107,7 +107,7 @@ def _same_for_all(defaults: TrainingDefaults) -> dict[LoraKind, TrainingDefaults
 TINY = BaseProfile(
     name="tiny",
     title="Tiny (built in, pixel art)",
-    revision="tiny-2",
+    revision="tiny-3",
     licence="Apache-2.0",
     transformer=TransformerShape(blocks=6, width=192, audio_width=48, heads=6),
     geometry=GeometryRule(
