@@ -16,6 +16,7 @@ from engine.tiny.sets import write_by_name
 from engine.train.recipe import LocalItem, build_run
 
 SET_SIZE: Final = 24
+GUIDED_SET_SIZE: Final = 40  # of an effect: as many clips as `/train` calls enough
 _IMAGE_PX: Final = 256
 
 
@@ -37,7 +38,8 @@ def train_held_out(
     """
     clips = kind in {LoraKind.MOTION, LoraKind.EFFECT}
     media: Literal["png", "mp4"] = "mp4" if clips else "png"
-    files = write_by_name(name, kind, count=SET_SIZE, out=out / "set", size=_IMAGE_PX, media=media, seed=seed)
+    count = GUIDED_SET_SIZE if kind is LoraKind.EFFECT else SET_SIZE
+    files = write_by_name(name, kind, count=count, out=out / "set", size=_IMAGE_PX, media=media, seed=seed)
     media_type = "video/mp4" if clips else "image/png"
     items = [LocalItem(file, media_type, file.name, file.with_suffix(".txt").read_text(encoding="utf-8").strip()) for file in files]
     config = default_config(resident, name, kind, seed)
