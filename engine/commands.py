@@ -82,6 +82,7 @@ def train(options: argparse.Namespace, console: Console) -> Result:
 
 def _trained(base: Base, config: TrainConfig, folder: Path, options: argparse.Namespace, console: Console, world: World) -> Result:
     """One training, of this process or of several."""
+    world.share(config.batch_size)
     report = world.main_does(lambda: _checked_data(base, options.data, folder / "items", config, console))
     resident = loaded(base, options.device, console, transformer_waits=True)
     from engine.train.recipe import LocalItem, build_run

@@ -73,6 +73,7 @@ class TrainableAdapter:
         self._transformer: Any = resident.transformer
         self._carriers = resident.lora_layers
         self.name = _IN_TRAINING
+        self._device = resident.device
         if self.name in getattr(self._transformer, "peft_config", {}):
             raise RuntimeError("another training is on this base; close it first")
         pattern = re.compile("|".join(f"(?:{target})" for target in targets))
@@ -94,8 +95,8 @@ class TrainableAdapter:
         self._layers = {module: layer for module, layer in self._carriers.found().items() if self.name in layer.lora_A}
         for module, layer in self._layers.items():
             down, up = layer.lora_A[self.name], layer.lora_B[self.name]
-            down.to(torch.float32)
-            up.to(torch.float32)
+            down.to(self._device, torch.float32)  # also where the base still waits on the host
+            up.to(self._device, torch.float32)
             bound = 1.0 / math.sqrt(down.in_features)  # kaiming-uniform with a = sqrt(5), as torch.nn.Linear
             with torch.no_grad():
                 down.weight.copy_(torch.empty(down.weight.shape).uniform_(-bound, bound, generator=generator))

@@ -81,7 +81,7 @@ class Placement:
     def before_step(self) -> None:
         """Send encoders away that a render has called back."""
         for guest in self._guests:
-            if _bytes_on(guest.model, self._resident.device) and self._resident.device != _HOST:
+            if self._resident.device.type != _HOST.type and _bytes_on(guest.model, self._resident.device):
                 guest.offload()
                 release_cached()
 
@@ -148,7 +148,7 @@ def _bytes(module: torch.nn.Module) -> int:
 
 
 def _bytes_on(module: torch.nn.Module, device: torch.device) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in module.parameters() if weight.device == device)
+    return sum(weight.numel() * weight.element_size() for weight in module.parameters() if weight.device.type == device.type)
 
 
 def _pinned(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
