@@ -131,7 +131,10 @@ class Placement:
 
         def come(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
-                layer._parameters[name] = torch.nn.Parameter(weight.to(device, non_blocking=True), requires_grad=False)  # noqa: SLF001
+                there = (
+                    weight.to(device, non_blocking=True) if type(weight) is torch.nn.Parameter else weight.to(device)
+                )  # torchao: no other
+                layer._parameters[name] = torch.nn.Parameter(there, requires_grad=False)  # noqa: SLF001
 
         def go(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
