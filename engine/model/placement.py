@@ -122,19 +122,13 @@ class Placement:
         diffusers' group offloading moves a block's adapter too, whose gradient would then have no place to add up.
         """
         device, waiting = self._resident.device, {}
-        for layer in block.modules():
+        for layer in (layer for name, layer in block.named_modules() if _LORA not in name):
             for name, weight in layer.named_parameters(recurse=False):
-                if weight.requires_grad:
-                    weight.data = weight.data.to(device)
-                else:
-                    waiting[layer, name] = torch.nn.Parameter(_pinned(weight.detach().to(_HOST), device), requires_grad=False)
+                waiting[layer, name] = torch.nn.Parameter(_pinned(weight.detach().to(_HOST), device), requires_grad=False)
 
         def come(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
-                there = (
-                    weight.to(device, non_blocking=True) if type(weight) is torch.nn.Parameter else weight.to(device)
-                )  # torchao: no other
-                layer._parameters[name] = torch.nn.Parameter(there, requires_grad=False)  # noqa: SLF001
+                layer._parameters[name] = torch.nn.Parameter(_copied(weight, device), requires_grad=False)  # noqa: SLF001
 
         def go(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
@@ -152,6 +146,11 @@ def _bytes(module: torch.nn.Module) -> int:
 
 def _bytes_on(module: torch.nn.Module, device: torch.device) -> int:
     return sum(weight.numel() * weight.element_size() for weight in module.parameters() if weight.device.type == device.type)
+
+
+def _copied(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Without waiting for it, which torchao's weights do not know."""
+    return weight.to(device, non_blocking=True) if type(weight) is torch.nn.Parameter else weight.to(device)
 
 
 def _pinned(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
