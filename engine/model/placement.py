@@ -127,8 +127,9 @@ class Placement:
                 waiting[layer, name] = torch.nn.Parameter(_pinned(weight.detach().to(_HOST), device), requires_grad=False)
 
         def come(*_: Any) -> None:
-            for (layer, name), weight in waiting.items():
-                layer._parameters[name] = torch.nn.Parameter(_copied(weight, device), requires_grad=False)  # noqa: SLF001
+            with torch.inference_mode(False):  # renders are in it, and torchao's weights cannot become parameters there
+                for (layer, name), weight in waiting.items():
+                    layer._parameters[name] = torch.nn.Parameter(_copied(weight, device), requires_grad=False)  # noqa: SLF001
 
         def go(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
