@@ -127,9 +127,10 @@ class Placement:
                 waiting[layer, name] = torch.nn.Parameter(_pinned(weight.detach().to(_HOST), device), requires_grad=False)
 
         def come(*_: Any) -> None:
-            with torch.inference_mode(False):  # renders are in it, and torchao's weights cannot become parameters there
+            with torch.inference_mode(False):  # a render is in it, where torchao's weights cannot become parameters
                 for (layer, name), weight in waiting.items():
-                    layer._parameters[name] = torch.nn.Parameter(_copied(weight, device), requires_grad=False)  # noqa: SLF001
+                    there = weight.to(device, non_blocking=True)
+                    layer._parameters[name] = torch.nn.Parameter(there, requires_grad=False)  # noqa: SLF001
 
         def go(*_: Any) -> None:
             for (layer, name), weight in waiting.items():
@@ -147,11 +148,6 @@ def _bytes(module: torch.nn.Module) -> int:
 
 def _bytes_on(module: torch.nn.Module, device: torch.device) -> int:
     return sum(weight.numel() * weight.element_size() for weight in module.parameters() if weight.device.type == device.type)
-
-
-def _copied(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Without waiting for it, which torchao's weights do not know."""
-    return weight.to(device, non_blocking=True) if type(weight) is torch.nn.Parameter else weight.to(device)
 
 
 def _pinned(weight: torch.Tensor, device: torch.device) -> torch.Tensor:
