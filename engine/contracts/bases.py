@@ -158,7 +158,7 @@ LTX_2_3 = BaseProfile(
     token_steps_per_unit=120_000,
     fast_steps=8,
     stack_weights={LoraKind.CHARACTER: 0.9, LoraKind.STYLE: 0.7, LoraKind.MOTION: 0.8, LoraKind.EFFECT: 1.0},
-    # fp8 clips peak at 24 GB (SceneWorks PR 85), int8 trainings at 31 GB (LTX-2 issue 180); less with offload, which only trainings from a shell do
+    # fp8 clips peak at 24 GB (SceneWorks PR 85), int8 trainings at 31 GB (LTX-2 issue 180); less with offload, which workers don't do
     memory_bytes={Lane.RENDER: 24 * 10**9, Lane.TRAIN: 32 * 10**9},
 )
 
