@@ -39,9 +39,13 @@ def _command(out: Path, config: str | None = None, *more: str) -> list[str]:
 
 
 def _result(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)  # one process speaks
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said, errors = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.terminate()  # a launcher takes its processes with it, unless it is killed
+    assert process.returncode == 0, said + errors
+    result: dict[str, Any] = json.loads(said)  # one process speaks
     return result
 
 
@@ -95,7 +99,7 @@ def test_stop_in_one_process_stops_all_and_one_alone_goes_on(alone: Path, tmp_pa
         second.send_signal(signal.SIGINT)
         answer, _ = launcher.communicate(timeout=DEADLINE_S)
     finally:
-        launcher.kill()
+        launcher.terminate()
     assert json.loads(answer)["error"]["code"] == "cancelled"
     assert not out.exists()
     _result(_command(out, None, "--resume"))
