@@ -79,7 +79,7 @@ def wishes(seed: int, count: int) -> list[Wish]:
         once = not training and number % 20 == 16
         words = f"exact-{number}" if training else "die" if poison else "die-once" if once else f"clip {number}"
         cancel = number % 15 == 14
-        found.append(Wish(number, "train" if training else "generate", words, user, user % 2 == 0, cancel, poison, chance.random() * 0.1))
+        found.append(Wish(number, "train" if training else "generate", words, user, user % 2 == 0, cancel, poison, chance.random() * 0.8))
     return found
 
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,18 @@ from bot.storage.plans import Holding, Plan, PlanSource
 from engine.contracts.lora import LoraKind
 from tests.support import hostile
 
-AGAIN = (RefusalCode.QUEUE_UNAVAILABLE, RefusalCode.STORE_UNAVAILABLE, RefusalCode.NOBODY_SERVES)
+AGAIN = (RefusalCode.QUEUE_UNAVAILABLE, RefusalCode.STORE_UNAVAILABLE, RefusalCode.NOBODY_SERVES, RefusalCode.MEDIA_CHECK_FAILED)
 _serve = product._serve
 
 
 async def _ask_all(database: Database, services: Services, wishes: list[dict[str, Any]]) -> None:
+    """Each person asks for one thing after the other."""
+    async with asyncio.TaskGroup() as people:
+        for user in {wish["user"] for wish in wishes}:
+            people.create_task(_ask_for(database, services, [wish for wish in wishes if wish["user"] == user]))
+
+
+async def _ask_for(database: Database, services: Services, wishes: list[dict[str, Any]]) -> None:
     for wish in wishes:
         while True:
             try:
@@ -79,11 +87,18 @@ async def _pictures(services: Services, number: int) -> list[IncomingFile]:
     return files
 
 
+def _must_succeed(task: asyncio.Task[None]) -> None:
+    """End the process when people were turned away for good: the test sees that, and the log says why."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        traceback.print_exception(error)
+        os._exit(3)
+
+
 async def _serve_with_people(settings: Any, database: Database, queue: Any, services: Services, *others: Any) -> None:
     plan = Path(os.environ["CHAOS_PLAN"])
     wishes = [json.loads(line) for line in plan.read_text().splitlines()]  # noqa: ASYNC240 - a small local file
     people = asyncio.create_task(_ask_all(database, services, wishes))
-    people.add_done_callback(lambda task: None if task.cancelled() else task.result())
+    people.add_done_callback(_must_succeed)
     try:
         await _serve(settings, database, queue, services, *others)
     finally:
