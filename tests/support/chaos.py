@@ -141,6 +141,7 @@ class Fleet:
             "CALLSHEET_MAX_OPEN_JOBS": "10000",
             "CALLSHEET_DEFAULT_PLAN": "free",
             "CALLSHEET_TERMS_REQUIRED": "false",
+            "CALLSHEET_SCREENING": os.environ.get("CHAOS_SCREENING", "true"),
             "CALLSHEET_TRAINING_STEPS": "60",
             "CALLSHEET_DISPATCH_INTERVAL_S": "0.05",
             "CALLSHEET_RECONCILE_INTERVAL_S": "1",

@@ -1,6 +1,7 @@
 """A fleet that loses nothing: everything breaks, and afterwards the books are right.
 
-`CHAOS_JOBS`, `CHAOS_ROUNDS` and `CHAOS_SEED` make it longer or other; the figures of a long run are in the pull request's note.
+`CHAOS_JOBS`, `CHAOS_ROUNDS` and `CHAOS_SEED` make it longer or other, `CHAOS_SCREENING=false` spares a busy machine the classifier; figures
+of long runs are in engine/LOG.md.
 """
 
 from __future__ import annotations
