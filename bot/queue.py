@@ -22,6 +22,7 @@ from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_pre
 from arq.jobs import serialize_job
 from pydantic import ValidationError
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
@@ -335,6 +336,7 @@ async def open_queue(url: str, keys: wire.Keys) -> AsyncIterator[JobQueue]:
         health_check_interval=15,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.02), 2),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError],
+        redis_connect_func=_greet,
         **options,
     )
     redis = ArqRedis(pool, job_serializer=wire.dumps, job_deserializer=wire.loads)
@@ -344,6 +346,16 @@ async def open_queue(url: str, keys: wire.Keys) -> AsyncIterator[JobQueue]:
     finally:
         await redis.aclose()
         await pool.aclose()
+
+
+async def _greet(connection: AbstractConnection) -> None:
+    """Log in.
+
+    A new connection is not asked about its health: redis-py 5 would connect anew from within, again and again and ever deeper, when a
+    proxy accepts connections for a Redis that is gone.
+    """
+    connection.next_health_check = asyncio.get_running_loop().time() + connection.health_check_interval
+    await connection.on_connect()
 
 
 @contextmanager

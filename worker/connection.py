@@ -68,7 +68,12 @@ class _Pool(ConnectionPool):
 
 
 async def _greet(connection: AbstractConnection) -> None:
-    """Log in; this part of a connection's life is outside of its retry."""
+    """Log in; this part of a connection's life is outside of its retry.
+
+    A new connection is not asked about its health: redis-py 5 would connect anew from within, again and again and ever deeper, when a
+    proxy accepts connections for a Redis that is gone.
+    """
+    connection.next_health_check = asyncio.get_running_loop().time() + connection.health_check_interval
     try:
         await connection.on_connect()
     except AuthenticationError as error:

@@ -162,7 +162,7 @@ class Studio:
             status = None if raw is None else WorkerStatus.model_validate_json(raw)
             return status if status is not None and status.state is state else None
 
-        status = await eventually(said)
+        status = await eventually(said, within_s=300)
         assert isinstance(status, WorkerStatus)
         return status
 
