@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 WORKERS = ("w1", "w2", "w3")
 FIRST_INTERACTION = 7_000_000
 LEASE_S = 3.0
+FULL = ("No space left on device", "the disk is full")
 READY_S = 300.0  # a bot that starts on a busy machine
 STALLED_S = 240.0
 WORKER = (sys.executable, "-m", "worker")
@@ -225,7 +226,7 @@ class Fleet:
             os.kill(await self.workers[chance.choice(WORKERS)].child_pid(within_s=5), signal.SIGKILL)
 
     async def fill_disk(self, chance: random.Random) -> None:
-        """A worker's disk is full until its leases would be long lost; it notices by itself, or runs into it."""
+        """A worker's disk is full until it has noticed, or has run into it."""
         name = chance.choice(WORKERS)
         await self.workers[name].stop()
         if not small_disk.possible():
@@ -238,11 +239,12 @@ class Fleet:
         disk = small_disk.SmallDisk(worker.process.pid, scratch)
         await eventually(lambda: disk.there)
         await asyncio.to_thread(disk.fill)
-        await asyncio.sleep(2 * LEASE_S)
+        with contextlib.suppress(TimeoutError):  # all jobs may have been asked for by now
+            await eventually(lambda: any(word in worker.log.read_text() for word in FULL), within_s=20 * LEASE_S)
         disk.free()
         log = worker.log.read_text()
-        self.accidents["writes to a full disk"] += log.count("No space left on device")
-        self.accidents["jobs left alone for want of room"] += log.count("the disk is full")
+        self.accidents["writes to a full disk"] += log.count(FULL[0])
+        self.accidents["jobs left alone for want of room"] += log.count(FULL[1])
 
     async def kill_bot(self, chance: random.Random) -> None:
         """SIGKILL, and a start a little later."""
@@ -304,7 +306,7 @@ class Fleet:
         found = []
         for kill in self.kills:
             for job_id, attempt in kill.running.items():
-                again = [event.at for event in starts.get(job_id, ()) if event.attempt > attempt]
+                again = [event.at for event in starts.get(job_id, ()) if event.attempt > attempt and event.at > kill.at]
                 found += [min(again) - kill.at] if again else []
         return found
 
