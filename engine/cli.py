@@ -23,6 +23,7 @@ from engine.contracts.controls import ControlKind
 from engine.contracts.lora import LoraKind
 from engine.errors import EngineError, InvalidConfigError, JobCancelledError
 from engine.generate_command import add_generate_options, generate
+from engine.sample.credentials import DEFAULT_FOLDER
 from engine.train.parallel import is_main_process
 from engine.verify_command import add_verify_options, verify_file
 
@@ -99,6 +100,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="the LoRA file to write, .safetensors")
     command.add_argument("--run-folder", type=Path, help="metrics, pictures, checkpoints (default: --out with .run)")
     command.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    command.add_argument("--credentials", type=Path, default=DEFAULT_FOLDER, help="folder of the certificate and key that sign the preview")
     for name, kind, text in (
         ("--steps", int, "optimizer steps"),
         ("--rank", int, "rank of the LoRA"),

@@ -23,6 +23,7 @@ from engine.contracts.controls import Control, ControlKind
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import MAX_WEIGHT, LoraKind
 from engine.contracts.media import GuideRule, IngestReport, ItemVerdict
+from engine.contracts.provenance import AdapterTrace
 from engine.data.ingest import Wanted, check_uploads, collect_folder
 from engine.data.report import draw_report, lesson_of, sentence_about
 from engine.errors import DatasetTooSmallError, InvalidConfigError, JobCancelledError
@@ -30,7 +31,9 @@ from engine.lora_file import read_header
 from engine.model.bases import Base, get_base, list_bases
 from engine.model.plan import FP8_CAPABILITY, GIB, Device, Precision, plan_training, tflop_per_step, tokens_per_step
 from engine.ports import NullMetrics
-from engine.sample.video import contact_sheet, write_mp4
+from engine.sample.credentials import Credentials, load_credentials
+from engine.sample.provenance import parameters_of, write_signed
+from engine.sample.video import contact_sheet
 from engine.train.parallel import World, launched
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ _OVERRIDES: Final = (
 """Settings of `TrainConfig` that the preset of the kind decides unless the command line does."""
 
 PREVIEW_SEED: Final = 7
+_PREVIEW_MAX_BYTES: Final = 100 * 1024 * 1024
 _PREVIEWS: Final = {
     LoraKind.CHARACTER: "walking left on a beach",
     LoraKind.STYLE: "a red robot walking right in a forest",
@@ -84,6 +88,7 @@ def _trained(base: Base, config: TrainConfig, folder: Path, options: argparse.Na
     """One training, of this process or of several."""
     world.share(config.batch_size)
     report = world.main_does(lambda: _checked_data(base, options.data, folder / "items", config, console))
+    credentials = world.main_does(lambda: load_credentials(options.credentials))
     resident = loaded(base, options.device, console, transformer_waits=True)
     from engine.train.recipe import LocalItem, build_run
 
@@ -101,7 +106,8 @@ def _trained(base: Base, config: TrainConfig, folder: Path, options: argparse.Na
                 world.main_does(run.save_checkpoint)
                 raise JobCancelledError(f"Stopped at step {run.steps_done}; the same command with --resume goes on.") from error
             trained = world.main_does(run.finish)
-            preview = _preview(resident, trained, config, world.own_folder(folder), sink)  # before the base is taken apart again
+            # before the base is taken apart again
+            preview = _preview(resident, trained, config, world.own_folder(folder), credentials, sink)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         world.main_does(lambda: shutil.copyfile(trained.path, options.out))
     return {
@@ -343,8 +349,11 @@ def loaded_use(path: Path, weight: float) -> LoadedUse:
     return LoadedUse(path, manifest.name, weight, manifest.trigger, manifest.kind)
 
 
-def _preview(resident: ResidentBase, trained: TrainedLora, config: TrainConfig, folder: Path, sink: EventSink) -> Result:
+def _preview(
+    resident: ResidentBase, trained: TrainedLora, config: TrainConfig, folder: Path, credentials: Credentials, sink: EventSink
+) -> Result:
     """Render what shows the finished file, as anybody would use it."""
+    from engine.model.adapters import file_sha256
     from engine.sample.generate import generate as render
 
     profile = resident.base.profile
@@ -352,7 +361,10 @@ def _preview(resident: ResidentBase, trained: TrainedLora, config: TrainConfig, 
     geometry = Geometry(width=config.width, height=config.height, num_frames=rule.default_frames, fps=rule.fps)
     sample = SampleConfig(prompt=trained.showing.prompt, guide=trained.showing.guide, geometry=geometry, seed=config.preview_seed)
     clip = render(resident, sample, [loaded_use(trained.path, 1.0)], sink)
-    write_mp4(clip, folder / "preview.mp4", max_bytes=100 * 1024 * 1024, min_side=profile.posted_min_side)
+    trace = AdapterTrace(name=config.name, kind=config.kind, weight=1.0, sha256=file_sha256(trained.path))
+    parameters = parameters_of(sample, profile, [trace], seed=clip.seed, scenes=clip.scenes)
+    limits = {"max_bytes": _PREVIEW_MAX_BYTES, "min_side": profile.posted_min_side}
+    write_signed(clip, folder / "preview.mp4", parameters, credentials, **limits)
     contact_sheet(clip.frames, folder / "preview.png")
     return {"preview": str(folder / "preview.mp4"), "preview_sheet": str(folder / "preview.png")}
 

@@ -13,8 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from engine.contracts.controls import Control, ControlKind
-from engine.contracts.generation import Fit, GenerationMode, Quality, Storyboard, Variation, mode_of, require_one_source
-from engine.contracts.geometry import Geometry
+from engine.contracts.generation import ClipWishes
 from engine.contracts.jobs import MAX_SEED, GenerateVideo, TrainLora
 from engine.contracts.lora import LoraKind, LoraName, Trigger
 from engine.contracts.model import Contract
@@ -142,15 +141,9 @@ class UpscaledVideo(Contract):
     path: Path | None = None
 
 
-class SampleConfig(Contract):
-    """One clip, or one film of scenes, to denoise. `prompt` is what a person typed; triggers of the stack are added when it is rendered.
+class SampleConfig(ClipWishes):
+    """One clip, or one film of scenes, to denoise; sources are local files in place of the stored objects of `GenerateVideo`."""
 
-    The optional sources mean what they do in `GenerateVideo`, with files in place of stored objects, and exclude each other alike.
-    """
-
-    prompt: str = Field(min_length=1, max_length=2000)
-    negative_prompt: str = Field(default="", max_length=2000)
-    geometry: Geometry
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     num_inference_steps: int | None = Field(default=None, ge=2, le=200)
     guidance_scale: float | None = Field(default=None, ge=0, le=30)
@@ -159,38 +152,16 @@ class SampleConfig(Contract):
     restyle: RestyledVideo | None = None
     extend: ExtendedVideo | None = None
     upscale: UpscaledVideo | None = None
-    storyboard: Storyboard | None = None
-    vary: Variation | None = None
-    quality: Quality = Quality.BEST
-    fit: Fit = Fit.CROP
-    mute: bool = False
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        require_one_source(vars(self), self.geometry)
-        return self
-
-    @property
-    def mode(self) -> GenerationMode:
-        """What the clip is made from."""
-        return mode_of(vars(self))
 
     @classmethod
     def from_job(cls, job: GenerateVideo, *, image: Path | None = None, guide: Path | None = None, clip: Path | None = None) -> Self:
         """The config a `GenerateVideo` job asks for, with the local files of its picture, its guiding video and its source clip."""
         return cls(
-            prompt=job.prompt,
-            negative_prompt=job.negative_prompt,
-            geometry=job.geometry,
+            **{name: getattr(job, name) for name in ClipWishes.model_fields},
             seed=job.seed,
             image=image,
             guide=GuideVideo(path=guide, control=job.guide.control, strength=job.guide.strength) if job.guide and guide else None,
             restyle=RestyledVideo(path=clip, strength=job.restyle.strength) if job.restyle and clip else None,
             extend=ExtendedVideo(path=clip, last_frames=job.extend.last_frames) if job.extend and clip else None,
             upscale=UpscaledVideo(path=clip) if job.upscale else None,
-            storyboard=job.storyboard,
-            vary=job.vary,
-            quality=job.quality,
-            fit=job.fit,
-            mute=job.mute,
         )

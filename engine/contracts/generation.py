@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.contracts.controls import ControlKind
 from engine.contracts.geometry import Geometry
@@ -106,6 +106,35 @@ class Storyboard(Contract):
 
     scenes: tuple[Scene, ...] = Field(min_length=MIN_SCENES, max_length=MAX_SCENES)
     rerolls: int = Field(default=4, ge=0, le=16)
+
+
+class ClipWishes(Contract):
+    """What a clip should be, wherever its files lie: what the job on the wire and the engine's config have in common. Never made itself.
+
+    With none of the optional sources, here and in what builds on it, it is text-to-video. `geometry` is always the size that is
+    denoised: of the upscaled clip, of the continuation including the frames it starts from, of each scene.
+    """
+
+    prompt: str = Field(min_length=1, max_length=2000)
+    """What the person typed, of a storyboard its title; triggers of the stack are added by the engine."""
+
+    negative_prompt: str = Field(default="", max_length=2000)
+    geometry: Geometry
+    storyboard: Storyboard | None = None
+    vary: Variation | None = None
+    quality: Quality = Quality.BEST
+    fit: Fit = Fit.CROP
+    mute: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        require_one_source(vars(self), self.geometry)
+        return self
+
+    @property
+    def mode(self) -> GenerationMode:
+        """What the clip is made from."""
+        return mode_of(vars(self))
 
 
 _MODES: Final = {

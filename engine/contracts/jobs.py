@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter
 
 from engine.contracts.controls import Control
-from engine.contracts.generation import (
-    MAX_SEED,
-    Extension,
-    Fit,
-    GenerationMode,
-    Guide,
-    Quality,
-    Restyle,
-    Storyboard,
-    Upscale,
-    Variation,
-    mode_of,
-    require_one_source,
-)
-from engine.contracts.geometry import Geometry
+from engine.contracts.generation import MAX_SEED, ClipWishes, Extension, Guide, Restyle, Upscale
 from engine.contracts.lora import MAX_STACK, AdapterUse, LoraKind, LoraName, Trigger
 from engine.contracts.model import Contract, JobId, StoredObject
 from engine.contracts.status import Lane
@@ -62,43 +48,21 @@ class TrainLora(Contract):
     caption_dropout: float | None = Field(default=None, ge=0, le=1)  # None: the base's own choice
 
 
-class GenerateVideo(Contract):
-    """Render one clip with a stack of LoRAs. `prompt` is what the person typed; triggers are added by the engine.
-
-    With none of the optional sources it is text-to-video. `geometry` is always the size that is denoised: of the upscaled clip, of the
-    continuation including the frames it starts from, of each scene.
-    """
+class GenerateVideo(ClipWishes):
+    """Render one clip with a stack of LoRAs."""
 
     kind: Literal["generate_video"] = "generate_video"
     version: Literal[1] = 1
     job_id: JobId
     base: str
-    prompt: str = Field(min_length=1, max_length=2000)
-    negative_prompt: str = Field(default="", max_length=2000)
     adapters: tuple[AdapterUse, ...] = Field(default=(), max_length=MAX_STACK)
-    geometry: Geometry
     seed: int = Field(ge=0, le=MAX_SEED)
     image: StoredObject | None = None  # first frame for image-to-video
     guide: Guide | None = None
     restyle: Restyle | None = None
     extend: Extension | None = None
     upscale: Upscale | None = None
-    storyboard: Storyboard | None = None
-    vary: Variation | None = None
-    quality: Quality = Quality.BEST
-    fit: Fit = Fit.CROP
-    mute: bool = False
     max_bytes: int = Field(gt=0)  # the channel's file limit
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        require_one_source(vars(self), self.geometry)
-        return self
-
-    @property
-    def mode(self) -> GenerationMode:
-        """What the clip is made from."""
-        return mode_of(vars(self))
 
     @property
     def source_clip(self) -> StoredObject | None:

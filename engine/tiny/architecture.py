@@ -25,6 +25,8 @@ import torch
 from diffusers.pipelines import ltx2 as untyped_ltx2
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
+from engine.contracts.bases import TINY
+from engine.model.bases import get_base
 from engine.tiny.tokenizer import VOCAB_SIZE, build_tokenizer
 
 # neither library is typed
@@ -33,20 +35,18 @@ ltx2: Any = untyped_ltx2
 
 WEIGHTS_DIR: Final = Path(__file__).parent / "weights"
 
-# Geometry of the base.
-FRAME_SIZE: Final = 32  # px, height and width of a clip
-FRAMES_PER_SECOND: Final = 8
-NUM_FRAMES: Final = 9  # default clip length
-FRAME_STEP: Final = 4  # num_frames = FRAME_STEP * k + 1
-MAX_NUM_FRAMES: Final = 17  # longest clip seen in pretraining
-SPATIAL_COMPRESSION: Final = 8
+# Geometry of the base, by short names.
+FRAME_SIZE: Final = TINY.geometry.aspects["1:1"][0]  # px, height and width of a clip
+FRAMES_PER_SECOND: Final = int(TINY.geometry.fps)
+NUM_FRAMES: Final = TINY.geometry.default_frames
+FRAME_STEP: Final = TINY.geometry.frame_stride  # num_frames = FRAME_STEP * k + 1
+MAX_NUM_FRAMES: Final = TINY.geometry.max_frames  # longest clip seen in pretraining
+SPATIAL_COMPRESSION: Final = TINY.geometry.spatial_compression
 LATENT_CHANNELS: Final = 64
 DISPLAY_SCALE: Final = 8  # nearest-neighbour factor to the size that is posted (256 px)
 
-# Sampling defaults.
-NUM_INFERENCE_STEPS: Final = 16
-GUIDANCE_SCALE: Final = 3.0
-MAX_SEQUENCE_LENGTH: Final = 32  # text tokens; a multiple of TEXT_REGISTERS
+_SAMPLING: Final = get_base(TINY.name).sampling
+MAX_SEQUENCE_LENGTH: Final = _SAMPLING.max_sequence_length  # text tokens; a multiple of TEXT_REGISTERS
 
 TEXT_REGISTERS: Final = 8
 TRANSFORMER_LAYERS: Final = 6
@@ -70,17 +70,9 @@ def generation_defaults() -> dict[str, Any]:
         "num_frames": NUM_FRAMES,
         "frame_rate": float(FRAMES_PER_SECOND),
         "max_sequence_length": MAX_SEQUENCE_LENGTH,
-        "num_inference_steps": NUM_INFERENCE_STEPS,
-        "guidance_scale": GUIDANCE_SCALE,
-        "audio_guidance_scale": None,
-        "stg_scale": 0.0,
-        "audio_stg_scale": 0.0,
-        "modality_scale": 1.0,
-        "audio_modality_scale": 1.0,
-        "guidance_rescale": 0.0,
-        "audio_guidance_rescale": 0.0,
-        "spatio_temporal_guidance_blocks": None,
-        "use_cross_timestep": True,
+        "num_inference_steps": _SAMPLING.num_inference_steps,
+        "guidance_scale": _SAMPLING.guidance_scale,
+        **_SAMPLING.pipeline_kwargs,
     }
 
 

@@ -20,11 +20,14 @@ from PIL import Image
 from engine.cli import EXIT_BAD_INPUT, EXIT_INTERRUPTED, main
 from engine.commands import parse_lora
 from engine.contracts.lora import LoraKind, LoraManifest
+from engine.contracts.provenance import Finding
 from engine.data.media import inspect_media
 from engine.errors import InvalidConfigError
 from engine.generate_command import parse_entry
 from engine.model.adapters import save_lora
 from engine.model.bases import get_base
+from engine.sample.credentials import known_signers
+from engine.sample.provenance import verify
 from tests.support.media import write_clip, write_picture, write_sound, write_zip
 from tests.support.provenance import credentials_folder, parameters, signed_clip
 
@@ -64,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     out = folder / "zoko.safetensors"
     done = run(
         "train", "--base", "tiny", "--data", folder / "data", "--kind", "character", "--trigger", "zoko", "--steps", "4",
-        "--batch-size", "2", "--out", out, "--json",
+        "--batch-size", "2", "--out", out, "--credentials", folder / "credentials", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
@@ -80,6 +83,10 @@ def test_train_leaves_file_and_run_folder_when_the_data_is_good(trained: tuple[P
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 4
     assert Image.open(said["loss_curve"]).width > 100
     assert inspect_media(Path(said["preview"])).num_frames == 9
+    report = verify(Path(said["preview"]), known_signers(out.parent / "credentials"))
+    assert report.finding is Finding.OWN
+    assert report.parameters is not None
+    assert [trace.name for trace in report.parameters.adapters] == ["zoko"]
     assert Image.open(said["preview_sheet"]).width > 100
 
 

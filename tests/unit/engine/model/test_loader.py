@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.config import SampleConfig
+from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.errors import BaseUnavailableError, InvalidConfigError
 from engine.lora_keys import layer_sizes
 from engine.model.bases import get_base, list_bases
 from engine.model.loader import ResidentBase, load_base, pack_latents, unpack_latents
+from engine.sample.schedule import plan
 from engine.tiny.architecture import generation_defaults
 from tests.support.engine import predict, train_config
 
@@ -157,20 +160,12 @@ def test_every_base_fills_every_open_value() -> None:
             assert None not in completed.model_dump(exclude={"trigger", "control", *decided_by_the_data}).values()
 
 
-def test_tiny_registry_agrees_with_its_architecture() -> None:
-    """The registry repeats the sampling arguments of `engine.tiny.architecture` because it must not import torch."""
-    base, geometry = get_base("tiny"), get_base("tiny").profile.geometry
-    width, height = geometry.aspects["1:1"]
-    assert generation_defaults() == {
-        **base.sampling.pipeline_kwargs,
-        "height": height,
-        "width": width,
-        "num_frames": geometry.default_frames,
-        "frame_rate": geometry.fps,
-        "max_sequence_length": base.sampling.max_sequence_length,
-        "num_inference_steps": base.sampling.num_inference_steps,
-        "guidance_scale": base.sampling.guidance_scale,
-    }
+def test_tiny_tells_anybody_the_arguments_the_product_samples_with(tiny: ResidentBase) -> None:
+    """Whoever follows the model card with plain diffusers gets the clips of `/generate`."""
+    rule = tiny.base.profile.geometry
+    width, height = rule.aspects["1:1"]
+    size = Geometry(width=width, height=height, num_frames=rule.default_frames, fps=rule.fps)
+    assert generation_defaults() == plan(tiny.base, SampleConfig(prompt="a red ball", geometry=size), []).arguments
 
 
 def test_profile_tells_the_transformers_true_sizes(tiny: ResidentBase) -> None:
