@@ -99,6 +99,9 @@ class WorkerSettings(BaseSettings):
         default=TextEncoderPlace.AUTO,
         description="Where the text encoder is between prompts: device, host, or auto: host where the base nearly fills the device.",
     )
+    compile_blocks: bool = Field(
+        default=False, description="Compile the denoiser for renders; the first clip of every size waits minutes for the compiler."
+    )
     overlap: bool = Field(
         default=True,
         description="Encode, sign and upload a clip while the next one is already being denoised; no clip is different for it.",
@@ -150,7 +153,9 @@ class WorkerSettings(BaseSettings):
     @property
     def speed(self) -> SpeedOptions:
         """What the GPU child is told about itself."""
-        return SpeedOptions(attention=self.attention, text_encoder=self.text_encoder, overlap=self.overlap)
+        return SpeedOptions(
+            attention=self.attention, text_encoder=self.text_encoder, compile_blocks=self.compile_blocks, overlap=self.overlap
+        )
 
     @property
     def home(self) -> Path:

@@ -24,5 +24,8 @@ class SpeedOptions(Contract):
     """A kernel by diffusers' name, such as `native`, `flash` or `sage`; auto: the fastest exact one that is installed for the device."""
 
     text_encoder: TextEncoderPlace = TextEncoderPlace.AUTO
+    compile_blocks: bool = False
+    """Compile the denoiser for renders, with slots for LoRAs; the first clip of every size waits for the compiler."""
+
     overlap: bool = True
     """Encode, sign and upload a clip while the next one is already being denoised."""

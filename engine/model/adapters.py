@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from engine.contracts.lora import MAX_STACK, LoraKind
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
 from engine.model.loader import ResidentBase
-from engine.model.lora_layers import linear_layers
+from engine.model.lora_layers import linear_layers, quiet_injection
 from engine.model.lora_weights import LoraWeights, delta_norm, file_sha256, read_lora, save_lora
 
 __all__ = [
@@ -89,7 +88,7 @@ class TrainableAdapter:
             raise
 
     def _attach(self, config: LoraConfig, generator: torch.Generator) -> None:
-        with _quiet_injection():
+        with quiet_injection():
             inject_adapter_in_model(config, self._transformer, self.name)
         self._transformer._hf_peft_config_loaded = True  # noqa: SLF001 - what diffusers' own add_adapter sets; its loaders ask for it
         self._layers = {module: layer for module, layer in self._carriers.found().items() if self.name in layer.lora_A}
@@ -148,12 +147,17 @@ class AdapterStack:
         for use in uses:
             if not math.isfinite(use.weight):
                 raise InvalidConfigError(f"The weight of {use.name} must be a number, not {use.weight}.")
-        weights: dict[str, float] = {}
-        for use in (*uses, *own):
-            adapter = self._load(use)
-            if adapter in weights:
+        contents = [self._content(use) for use in (*uses, *own)]
+        for number, use in enumerate((*uses, *own)):
+            if contents[number] in contents[:number]:
                 raise InvalidConfigError(f"{use.name} is in the stack twice; name each LoRA once.")
-            weights[adapter] = use.weight
+        active = [use for use in (*uses, *own) if use.weight != 0.0]
+        loras = [self._read(use) for use in active] if self._resident.compiled is not None else []
+        if self._resident.compiled is not None and self._resident.compiled.take(loras):
+            with self._resident.compiled.counting([(lora, use.weight) for lora, use in zip(loras, active, strict=True)]):
+                yield
+            return
+        weights = {self._load(use): use.weight for use in (*uses, *own)}
         self._trim(keep=set(weights))
         with self._carriers.counting({adapter: weight for adapter, weight in weights.items() if weight != 0.0}):
             yield
@@ -165,24 +169,32 @@ class AdapterStack:
             if adapter is not None:
                 self._carriers.delete(adapter)
 
-    def _load(self, use: LoadedUse) -> str:
-        """Name of the adapter that holds the file's weights, loading it when it is not there yet."""
+    def _content(self, use: LoadedUse) -> str:
+        """Hash of the file."""
         if not use.path.is_file():
             raise AdapterMissingError(f"The file of {use.name} is gone; train or upload it again.")
-        shelf, profile = self._resident.shelf, self._resident.base.profile
-        sha256 = shelf.sha256(use.path)
+        return self._resident.shelf.sha256(use.path)
+
+    def _read(self, use: LoadedUse) -> LoraWeights:
+        """The file's weights, which fit this base."""
+        lora = self._resident.shelf.get(use.path, self._resident.base.profile)
+        self._require_match(lora, use.name)
+        return lora
+
+    def _load(self, use: LoadedUse) -> str:
+        """Name of the adapter that holds the file's weights, loading it when it is not there yet."""
+        sha256 = self._content(use)
         if sha256 in self._loaded:
             self._loaded.move_to_end(sha256)
             return self._loaded[sha256]
-        lora = shelf.get(use.path, profile)
-        self._require_match(lora, use.name)
+        lora = self._read(use)
         adapter = f"file-{sha256[:24]}"
         state = {}
         for module, (down, up) in lora.modules.items():
             state[f"{module}.lora_A.weight"] = down.to(self._resident.device, self._resident.dtype)
             state[f"{module}.lora_B.weight"] = up.to(self._resident.device, self._resident.dtype)
         try:
-            with self._carriers.as_found(), _quiet_injection():
+            with self._carriers.as_found(), quiet_injection():
                 self._transformer.load_lora_adapter(state, prefix=None, adapter_name=adapter, low_cpu_mem_usage=True)
         except (RuntimeError, ValueError, KeyError) as error:
             self._carriers.delete(adapter)
@@ -206,11 +218,3 @@ class AdapterStack:
             if adapter not in keep:
                 self._carriers.delete(adapter)
                 del self._loaded[sha256]
-
-
-@contextmanager
-def _quiet_injection() -> Iterator[None]:
-    """peft initialises from the global generator, which is not ours to advance, and warns of several adapters, which we want."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
-        yield

@@ -40,6 +40,7 @@ from engine.contracts.geometry import Geometry
 from engine.contracts.speed import SpeedOptions
 from engine.errors import BaseUnavailableError
 from engine.model.bases import Base
+from engine.model.compiled import CompiledBlocks
 from engine.model.lora_layers import LoraLayers
 from engine.model.lora_weights import LoraShelf
 from engine.model.memory import release_cached
@@ -104,6 +105,9 @@ class ResidentBase:
 
     kernel: AttentionKernel | None = None
     """Of renders; None: torch's own attention."""
+
+    compiled: CompiledBlocks | None = None
+    """The denoiser's blocks compiled for renders; None: they run as they are."""
 
     resting: RestingEncoder | None = None
     """The text encoder, where it gives way to the denoiser; None: it stays on the device."""
@@ -439,6 +443,7 @@ def load_base(
         fingerprint=_fingerprint(base, where),
         control_models=control_models or ControlModels(),
         kernel=AttentionKernel(pipeline.transformer, speed.attention),
+        compiled=CompiledBlocks(pipeline.transformer) if speed.compile_blocks else None,
         resting=resting,
     )
 

@@ -5,6 +5,7 @@ A switch between two stacks writes what differs and walks no module tree, so it 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -45,8 +46,10 @@ class LoraLayers:
                 layer.scaling[name] = 1.0
 
     @contextmanager
-    def counting(self, weights: Mapping[str, float]) -> Iterator[None]:
+    def counting(self, weights: Mapping[str, float | None]) -> Iterator[None]:
         """Exactly the adapters of `weights` count in the body, each times its weight; whatever counted before does so again afterwards.
+
+        None leaves the scale of an adapter as it is.
 
         A weight multiplies B @ A as the file has it, also where ranks differ between modules: alpha is folded in.
         """
@@ -111,13 +114,13 @@ class _Before:
             if name in matrix and (weight := matrix[name].weight).requires_grad
         ]
 
-    def replace_by(self, weights: Mapping[str, float]) -> None:
+    def replace_by(self, weights: Mapping[str, float | None]) -> None:
         layer = self._layer
         for weight in self._trainable:
             weight.requires_grad_(False)
         layer._disable_adapters = False  # noqa: SLF001 - peft's setters touch every weight of every adapter for a gradient nobody wants here
         layer._active_adapter = list(weights)  # noqa: SLF001
-        layer.scaling.update({name: weight for name, weight in weights.items() if name in layer.scaling})
+        layer.scaling.update({name: weight for name, weight in weights.items() if weight is not None and name in layer.scaling})
 
     def restore(self) -> None:
         layer = self._layer
@@ -138,3 +141,11 @@ def linear_layers(transformer: Any) -> dict[str, Any]:
         if isinstance(inner, torch.nn.Linear):
             layers[name] = inner
     return layers
+
+
+@contextmanager
+def quiet_injection() -> Iterator[None]:
+    """peft initialises from the global generator, which is not ours to advance, and warns of several adapters, which we want."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        yield

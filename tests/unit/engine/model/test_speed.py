@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,19 @@ import torch
 
 from engine.config import SampleConfig
 from engine.contracts.geometry import Geometry
+from engine.contracts.lora import LoraKind
 from engine.contracts.speed import SpeedOptions, TextEncoderPlace
 from engine.errors import InvalidConfigError
 from engine.model import speed
+from engine.model.adapters import AdapterStack, LoadedUse
 from engine.model.bases import get_base
+from engine.model.compiled import CompiledBlocks
 from engine.model.loader import ResidentBase, load_base
 from engine.model.memory import DeviceMemory
 from engine.model.speed import AttentionKernel, RestingEncoder, rests
 from engine.sample.generate import generate
 from tests.support.engine import predict
+from tests.support.lora_files import VIDEO_LAYERS, write_lora
 
 CONFIG = SampleConfig(
     prompt="a red ball on a beach", geometry=Geometry(width=32, height=32, num_frames=9, fps=8), seed=7, num_inference_steps=2
@@ -93,3 +98,32 @@ def test_text_encoder_rests_where_the_base_nearly_fills_the_device(tiny: Residen
         assert rests(TextEncoderPlace.HOST, parts, cuda)
         assert not rests(TextEncoderPlace.DEVICE, parts, cuda)
     assert load_base(get_base("tiny"), "cpu", speed=SpeedOptions(text_encoder=TextEncoderPlace.HOST)).resting is not None
+
+
+def test_compiled_blocks_take_any_stack_without_being_compiled_again(tiny: ResidentBase, tmp_path: Path) -> None:
+    """Frames are those of the plain blocks to a level of 255; a training, and a LoRA too large for a slot, never meet the program."""
+    files = [write_lora(tmp_path / f"{rank}.safetensors", rank=rank, seed=rank, scale=0.05, modules=VIDEO_LAYERS) for rank in (3, 4, 12)]
+    uses = [LoadedUse(path, path.stem, 1.0, None, LoraKind.STYLE) for path in files]
+    stacks = [[uses[0]], [replace(uses[0], weight=0.4), replace(uses[1], weight=1.2)], []]
+    wanted = [generate(tiny, CONFIG, stack).frames for stack in stacks]
+    large, before = generate(tiny, CONFIG, uses[2:]).frames, predict(tiny)
+    AdapterStack(tiny).forget()
+    programs: list[Any] = []
+
+    def compiler(graph: Any, _: Any) -> Any:
+        programs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = replace(tiny, compiled=CompiledBlocks(tiny.transformer, rank=8, backend=compiler))
+    made = [generate(compiled, CONFIG, stacks[0]).frames]
+    first = len(programs)
+    assert first > 0
+    made += [generate(compiled, CONFIG, stack).frames for stack in stacks[1:]]
+    assert len(programs) == first
+    for frames, plain in zip(made, wanted, strict=True):
+        assert int(np.abs(frames.astype(int) - plain.astype(int)).max()) <= 1
+    assert not np.array_equal(made[0], made[1])
+    assert torch.equal(predict(compiled), before)
+    assert np.array_equal(generate(compiled, CONFIG, uses[2:]).frames, large)
+    assert len(programs) == first
