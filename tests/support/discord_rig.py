@@ -560,7 +560,7 @@ class FakeFiles:
         await asyncio.to_thread(lambda: path.write_bytes(video.read_bytes()[:max_bytes]))
         return path
 
-    async def link(self, obj: StoredObject, filename: str) -> str:
+    def link(self, obj: StoredObject, filename: str, reader_id: int = 0) -> str:
         """A link."""
         return f"https://files.example/{filename}"
 
