@@ -23,6 +23,7 @@ from bot.storage.database import Database
 from bot.storage.jobs import JobRecord
 from bot.storage.notices import Fact
 from bot.storage.usage import JobCount
+from engine.contracts.jobs import TrainLora
 
 MAX_REASON_CHARS = 200
 MAX_GRANT_DAYS = 3660
@@ -210,5 +211,6 @@ class Administration:
 
 
 def _searchable(record: JobRecord) -> str:
-    words = getattr(record.job, "prompt", None) or getattr(record.job, "name", "")
-    return f"{record.job_id} {record.owner_name} {words}".casefold()
+    """What somebody may type to find a job: what its choice shows."""
+    what = f"training {record.job.name}" if isinstance(record.job, TrainLora) else record.job.prompt
+    return f"{record.job_id} {record.owner_name} {what}".casefold()

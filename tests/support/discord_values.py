@@ -19,7 +19,6 @@ from bot.storage.loras import LoraState
 from bot.storage.prompt_rules import PromptRule, RuleKind
 from bot.storage.reports import ReportReason, ReportRecord, ReportState
 from engine.contracts.events import Phase, Progress
-from engine.contracts.geometry import Geometry
 from engine.contracts.jobs import DatasetItem, GenerateVideo, TrainLora, lane_of
 from engine.contracts.lora import AdapterUse, LoraKind, LoraManifest
 from engine.contracts.lora_facts import LoraDialect, LoraFacts
@@ -28,6 +27,7 @@ from engine.contracts.model import StoredObject
 from engine.contracts.provenance import Finding, OriginReport
 from engine.contracts.results import LoraTrained, VideoRendered
 from engine.contracts.status import JobStatus
+from tests.support import contracts
 from tests.support.provenance import parameters
 
 JOB_ID = "01JD0000000000000000000001"
@@ -42,50 +42,24 @@ QUOTA = QuotaStatus(limit=1000, used=0, reserved=0, resets_at=NOW + 3600)
 
 def stored(key: str = "jobs/x/1/clip.mp4", media_type: str = "video/mp4", size: int = 1000) -> StoredObject:
     """An object reference."""
-    return StoredObject(key=key, sha256="0" * 64, size=size, media_type=media_type)
+    return contracts.stored(key, media_type, size)
 
 
 def use(name: str = "zoko", weight: float = 0.9) -> AdapterUse:
     """One LoRA of a stack."""
-    return AdapterUse(
-        lora_id=LORA_ID, name=name, kind=LoraKind.CHARACTER, trigger=name, file=stored("loras/a/b.safetensors"), weight=weight
-    )
+    return contracts.adapter_use(lora_id=LORA_ID, name=name, trigger=name, weight=weight)
 
 
 def generation(**changes: Any) -> GenerateVideo:
-    """A job of `/generate`."""
-    given: dict[str, Any] = {
-        "job_id": JOB_ID,
-        "base": "tiny",
-        "prompt": "zoko walking left on a beach",
-        "adapters": (use(), use("watercolour", 0.6)),
-        "geometry": Geometry(width=32, height=32, num_frames=9, fps=8.0),
-        "seed": 7,
-        "max_bytes": 10 * 2**20,
-    }
-    return GenerateVideo(**(given | changes))
+    """A job of `/generate` with two LoRAs."""
+    stack = (use(), use("watercolour", 0.6))
+    return contracts.generate_video(**({"job_id": JOB_ID, "adapters": stack, "geometry": contracts.geometry(num_frames=9)} | changes))
 
 
 def training(**changes: Any) -> TrainLora:
-    """A job of `/train`."""
-    given: dict[str, Any] = {
-        "job_id": JOB_ID,
-        "base": "tiny",
-        "lora_id": LORA_ID,
-        "name": "zoko",
-        "lora_kind": LoraKind.CHARACTER,
-        "trigger": "zoko",
-        "items": tuple(DatasetItem(media=stored("uploads/1/a.png", "image/png"), filename=f"{n}.png") for n in range(20)),
-        "rank": 16,
-        "steps": 400,
-        "learning_rate": 1e-3,
-        "batch_size": 8,
-        "width": 32,
-        "height": 32,
-        "seed": 1,
-        "preview_prompt": "zoko walking left",
-    }
-    return TrainLora(**(given | changes))
+    """A job of `/train` with twenty pictures."""
+    items = tuple(DatasetItem(media=stored("uploads/1/a.png", "image/png"), filename=f"{n}.png") for n in range(20))
+    return contracts.train_lora(**({"job_id": JOB_ID, "lora_id": LORA_ID, "items": items} | changes))
 
 
 def clip_result(**changes: Any) -> VideoRendered:
@@ -93,7 +67,7 @@ def clip_result(**changes: Any) -> VideoRendered:
     given: dict[str, Any] = {
         "file": stored(),
         "poster": stored("jobs/x/1/poster.png", "image/png"),
-        "geometry": Geometry(width=32, height=32, num_frames=9, fps=8.0),
+        "geometry": contracts.geometry(num_frames=9),
         "posted_width": 256,
         "posted_height": 256,
         "seed": 7,
@@ -126,25 +100,7 @@ def lora_result(**changes: Any) -> LoraTrained:
 
 def manifest(**changes: Any) -> LoraManifest:
     """A passport."""
-    given: dict[str, Any] = {
-        "name": "zoko",
-        "kind": LoraKind.CHARACTER,
-        "trigger": "zoko",
-        "base": "tiny",
-        "base_revision": "tiny-1",
-        "rank": 16,
-        "targets": ("attn",),
-        "steps": 400,
-        "learning_rate": 1e-3,
-        "width": 32,
-        "height": 32,
-        "items": 20,
-        "data_sha256": "0" * 64,
-        "seed": 1,
-        "final_loss": 0.123,
-        "created_at": "2026-11-23T00:00:00Z",
-    }
-    return LoraManifest(**(given | changes))
+    return contracts.manifest(**({"items": 20, "final_loss": 0.123} | changes))
 
 
 def record(job: GenerateVideo | TrainLora | None = None, **changes: Any) -> JobRecord:

@@ -96,9 +96,9 @@ def notice(kind: str, facts: Mapping[str, Fact]) -> list[str]:
     at = float(facts.get("delete_at") or facts.get("ends_at") or 0)
     match kind:
         case NoticeKind.PLAN_BEGAN:
-            until = f" until {fmt.relative(at)}" if facts.get("ends_at") else ""
-            plan = PLAN_TITLES.get(str(facts.get("plan")), "premium")
-            return [f"### You have the {plan} plan{until}", "`/quota` shows what it includes."]
+            end = f"It ends {fmt.relative(at)}; " if facts.get("ends_at") else ""
+            plan = PLAN_TITLES.get(str(facts.get("plan")), "Premium")
+            return [f"### You have the {plan} plan", f"{end}`/quota` shows what it includes."]
         case NoticeKind.PLAN_ENDED:
             return [
                 "### Your plan has ended",

@@ -132,7 +132,7 @@ def download_ready(name: str, version: int, size: int, expires_at: float, licenc
     """Beside the link."""
     return [
         f"**{fmt.safe(name)}**, version {version} · {fmt.megabytes(size)}",
-        f"The link works until {fmt.relative(expires_at)}; whoever has it can use it, so keep it to yourself.",
+        f"The link expires {fmt.relative(expires_at)}; whoever has it can use it, so keep it to yourself.",
         f"-# One safetensors file for diffusers, ComfyUI and ltx-pipelines · {licence}",
     ]
 

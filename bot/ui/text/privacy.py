@@ -29,7 +29,7 @@ def export_ready(size: int, expires_at: float) -> list[str]:
     """Beside the link to the zip."""
     return [
         f"Everything I keep of you: one zip, {fmt.megabytes(size)}.",
-        f"The link works until {fmt.relative(expires_at)}; whoever has it can use it, so keep it to yourself.",
+        f"The link expires {fmt.relative(expires_at)}; whoever has it can use it, so keep it to yourself.",
     ]
 
 
