@@ -122,6 +122,7 @@ TINY = BaseProfile(
     ),
     training={
         **_same_for_all(TrainingDefaults(rank=16, steps=400, learning_rate=1e-3, batch_size=8, width=32, height=32)),
+        LoraKind.CHARACTER: TrainingDefaults(rank=16, steps=600, learning_rate=3e-3, batch_size=8, width=32, height=32),
         # reading a guide is a new sense, not a new word: it takes more (engine/LOG.md, "Effects guided by edges")
         LoraKind.EFFECT: TrainingDefaults(rank=32, steps=640, learning_rate=2e-3, batch_size=8, width=32, height=32),
     },
@@ -129,6 +130,7 @@ TINY = BaseProfile(
     posted_min_side=256,
     token_steps_per_unit=768,
     fast_steps=8,
+    stack_weights={LoraKind.CHARACTER: 1.5},  # beside a style a figure fades first (engine/LOG.md)
 )
 
 LTX_2_3 = BaseProfile(

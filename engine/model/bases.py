@@ -24,6 +24,8 @@ VIDEO_FEED_FORWARD: Final = r"transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)"
 VIDEO_TARGETS: Final = (VIDEO_ATTENTION, VIDEO_FEED_FORWARD)
 """Self-attention, text attention and feed-forward of the video branch: silent data must not touch the audio branch."""
 
+TEXT_TARGETS: Final = (r"transformer_blocks\.\d+\.attn2\.(to_q|to_k|to_v|to_out\.0)",)
+"""Text attention of the video branch alone."""
 
 EDGES: Final = Control(kind=ControlKind.EDGES)
 
@@ -203,7 +205,8 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                 dtype="float32",
                 sampling=_TINY_SAMPLING,
                 presets={
-                    LoraKind.CHARACTER: TrainingPreset(preservation_share=0.25),
+                    # what a name means is read from the text; what is drawn of it is left to the base, so that styles reach it too
+                    LoraKind.CHARACTER: TrainingPreset(preservation_share=0.15, targets=TEXT_TARGETS),
                     LoraKind.STYLE: TrainingPreset(),
                     LoraKind.MOTION: TrainingPreset(),
                     LoraKind.EFFECT: TrainingPreset(control=EDGES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +45,7 @@ class EvaluationReport:
     style_kept: float  # rate of right shapes, directions and places in styled clips
     stack_identity: float
     stack_style: float
+    stack_weights: dict[str, float]  # what the base picks for LoRAs nobody weighed
     motion: float  # share of clips in which the trained motion appears
     motion_without: float
     edges_iou: float  # overlap with the figure whose outlines guide
@@ -111,7 +112,8 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
     identity, identity_clips = measure.character_identity(bench, character, character_use)
     drift, drift_clips = measure.drift(bench, character, character_use)
     styled, style_kept, style_clips = measure.style_strength(bench, style, style_use)
-    stack_identity, stack_style, stack_clips = measure.stacked(bench, character, style, character_use, style_use)
+    picked = [_beside(bench.resident, use) for use in (character_use, style_use)]
+    stack_identity, stack_style, stack_clips = measure.stacked(bench, character, style, *picked)
     moved, moved_without, motion_clips = measure.motion_share(bench, MOTION, trained[MOTION].use)
     followed, followed_without, edge_clips = measure.edges_followed(bench, trained[EFFECT].use, out / "guides")
     sweep, exact, sweep_clips = measure.weight_sweep(bench, character, character_use)
@@ -128,6 +130,7 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
         style_kept=style_kept,
         stack_identity=stack_identity,
         stack_style=stack_style,
+        stack_weights={use.name: use.weight for use in picked},
         motion=moved,
         motion_without=moved_without,
         edges_iou=followed,
@@ -140,6 +143,11 @@ def _measured(bench: Bench, trained: dict[str, TrainedUse], out: Path) -> Evalua
         oracle=measure.oracle_accuracy(),
         training_seconds={name: use.seconds for name, use in trained.items()},
     )
+
+
+def _beside(resident: ResidentBase, use: LoadedUse) -> LoadedUse:
+    """`use` with the weight it gets in a stack of two."""
+    return replace(use, weight=resident.base.profile.default_weight(use.kind, 2))
 
 
 def _trained(resident: ResidentBase, name: str, kind: LoraKind, by_name: dict[str, LoadedUse], out: Path, sink: EventSink) -> TrainedUse:

@@ -19,7 +19,7 @@ def test_report_has_the_agreed_keys() -> None:
     """`--json` prints the keys others rely on, rounded."""
     report = EvaluationReport(
         vae_psnr_db=31.23456, sprite_accuracy=0.9, direction_accuracy=0.8, identity=0.75, drift=0.1, style=0.8,
-        style_kept=0.9, stack_identity=0.6, stack_style=0.7, motion=0.8, motion_without=0.0,
+        style_kept=0.9, stack_identity=0.6, stack_style=0.7, stack_weights={"zoko": 1.5}, motion=0.8, motion_without=0.0,
         edges_iou=0.7, edges_iou_without=0.2, weight_sweep={"0.00": 0.0, "1.00": 0.75}, weight_zero_is_base=True, seconds_per_clip=0.6,
         seconds_per_step=0.11, following={}, oracle={}, training_seconds={},
     )  # fmt: skip
