@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 
 from tests.support.engine import write_pictures
+from tests.support.workers import eventually
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "engine" / "train" / "accelerate"
@@ -92,9 +93,8 @@ def test_stop_in_one_process_stops_all_and_one_alone_goes_on(alone: Path, tmp_pa
     write_pictures(tmp_path / "data", 10)
     launcher = subprocess.Popen(_command(out, "data_parallel.yaml"), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     try:
-        metrics, deadline = out.with_suffix(".run") / "metrics.jsonl", time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline and launcher.poll() is None and not (metrics.is_file() and metrics.read_text()):
-            time.sleep(0.02)
+        metrics = out.with_suffix(".run") / "metrics.jsonl"
+        asyncio.run(eventually(lambda: launcher.poll() is not None or (metrics.is_file() and metrics.read_text()), DEADLINE_S))
         second = next(child for child in psutil.Process(launcher.pid).children() if child.environ().get("RANK") == "1")
         second.send_signal(signal.SIGINT)
         answer, _ = launcher.communicate(timeout=DEADLINE_S)
