@@ -71,7 +71,8 @@ def _runs(name: str, transformer: Any) -> bool:
     try:
         dispatch_attention_fn(tokens, tokens, tokens, backend=AttentionBackendName(name))
     except Exception as error:  # noqa: BLE001 - a missing package or GPU shows as anything from ImportError to TypeError
-        logger.info("attention kernel %s does not run here: %s", name, error)
+        reason = next(iter(str(error).splitlines()), "")  # PyTorch appends its whole dispatch table
+        logger.info("attention kernel %s does not run here: %s", name, reason)
         return False
     return True
 
