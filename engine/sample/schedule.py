@@ -12,7 +12,7 @@ from engine.config import SampleConfig
 from engine.contracts.generation import GenerationMode, Quality
 from engine.contracts.geometry import Geometry, GeometryRule
 from engine.contracts.lora import LoraKind
-from engine.contracts.stack import MAX_TOTAL_WEIGHT, senseless
+from engine.contracts.stack import MAX_TOTAL_WEIGHT
 from engine.data.captions import with_trigger
 from engine.errors import BaseUnavailableError, InvalidConfigError, StackWeightsError
 from engine.model.bases import Base
@@ -112,13 +112,13 @@ def total_steps(base: Base, config: SampleConfig) -> int:
 
 
 def check_weights(uses: Sequence[LoadedUse]) -> None:
-    """Refuse a stack that is nothing, or noise.
+    """Refuse a stack that is noise. One of weight 0 takes no part: people are refused it, comparisons ask for it.
 
     Raises:
-        StackWeightsError: the weights add up to 0 or to more than `MAX_TOTAL_WEIGHT`.
+        StackWeightsError: the weights add up to less than 0 or to more than `MAX_TOTAL_WEIGHT`.
     """
-    if senseless([use.weight for use in uses]):
-        raise StackWeightsError(f"The weights of a stack must add up to more than 0 and at most {MAX_TOTAL_WEIGHT:g}.")
+    if not 0.0 <= sum(use.weight for use in uses) <= MAX_TOTAL_WEIGHT:
+        raise StackWeightsError(f"The weights of a stack must add up to 0 or more and at most {MAX_TOTAL_WEIGHT:g}.")
 
 
 def compose_prompt(prompt: str, uses: Sequence[LoadedUse]) -> str:

@@ -12,16 +12,19 @@ import pytest
 from PIL import Image
 
 from engine.config import TrainConfig
+from engine.contracts.controls import Control
 from engine.contracts.events import Phase
 from engine.contracts.fitting import Fitting
 from engine.contracts.lora import LoraKind
 from engine.ports import NeverCancelled, NullMetrics
+from tests.support.contracts import manifest
 
 if TYPE_CHECKING:
     import torch
 
     from engine.data.dataset import LocalItem, Sample
     from engine.data.prepare import ItemReader
+    from engine.model.adapters import LoadedUse
     from engine.model.loader import ResidentBase
     from engine.train.run import TrainingRun
 
@@ -218,3 +221,17 @@ def run_to_end(run: TrainingRun) -> Path:
     while not run.finished:
         run.step()
     return run.finish().path
+
+
+def write_effect(path: Path, tiny: ResidentBase, control: Control | None, kind: LoraKind = LoraKind.EFFECT) -> LoadedUse:
+    """A LoRA with noticeable weights that says it is guided by `control`."""
+    import torch
+
+    from engine.model.adapters import LoadedUse, save_lora
+
+    generator = torch.Generator().manual_seed(1)
+    name = "transformer_blocks.0.attn1.to_v"
+    layer = tiny.transformer.get_submodule(name)
+    pair = (torch.randn(4, layer.in_features, generator=generator) * 0.3, torch.randn(layer.out_features, 4, generator=generator) * 0.3)
+    save_lora(path, {name: pair}, manifest(kind=kind, control=control, rank=4), torch.float32)
+    return LoadedUse(path, path.stem, 1.0, None, kind)

@@ -24,14 +24,13 @@ from engine.contracts.lora import LoraKind
 from engine.control.edges import edges
 from engine.data.videos import psnr, read_clip
 from engine.errors import EngineError, GuideMissingError
-from engine.model.adapters import LoadedUse, save_lora
+from engine.model.adapters import LoadedUse
 from engine.model.loader import ResidentBase
 from engine.sample.generate import generate, total_steps
 from engine.sample.schedule import plan
 from engine.sample.sources import require_guide
 from engine.sample.video import RenderedClip, write_mp4
-from tests.support.contracts import manifest
-from tests.support.engine import Recorder
+from tests.support.engine import Recorder, write_effect
 from tests.support.media import write_clip, write_picture, write_sound
 
 STEPS = 4
@@ -41,16 +40,6 @@ SIZE = Geometry(width=32, height=32, num_frames=9, fps=8)
 def config(**changes: Any) -> SampleConfig:
     values: dict[str, Any] = {"prompt": "a red ball on a beach", "geometry": SIZE, "seed": 7, "num_inference_steps": STEPS}
     return SampleConfig(**{**values, **changes})
-
-
-def write_effect(path: Path, tiny: ResidentBase, control: Control | None, kind: LoraKind = LoraKind.EFFECT) -> LoadedUse:
-    """A LoRA with noticeable weights that says it is guided by `control`."""
-    generator = torch.Generator().manual_seed(1)
-    name = "transformer_blocks.0.attn1.to_v"
-    layer = tiny.transformer.get_submodule(name)
-    pair = (torch.randn(4, layer.in_features, generator=generator) * 0.3, torch.randn(layer.out_features, 4, generator=generator) * 0.3)
-    save_lora(path, {name: pair}, manifest(kind=kind, control=control, rank=4), torch.float32)
-    return LoadedUse(path, path.stem, 1.0, None, kind)
 
 
 @pytest.fixture
@@ -208,7 +197,7 @@ def bad_sources(tmp_path: Path, tiny: ResidentBase) -> dict[str, tuple[dict[str,
     guide = GuideVideo(path=write_clip(tmp_path / "guide.mp4"))
     effect = write_effect(tmp_path / "edges.safetensors", tiny, Control(kind=ControlKind.EDGES))
     plain = write_effect(tmp_path / "plain.safetensors", tiny, None, LoraKind.STYLE)
-    weak, strong = (LoadedUse(plain.path, "plain", weight, None, LoraKind.STYLE) for weight in (0.0, 4.5))
+    against, strong = (LoadedUse(plain.path, "plain", weight, None, LoraKind.STYLE) for weight in (-0.5, 4.5))
     sound, one = write_sound(tmp_path / "sound.mp4"), write_clip(tmp_path / "one.mp4", num_frames=1)
     long = write_clip(tmp_path / "long.mp4", num_frames=40)
     uneven = write_clip(tmp_path / "uneven.mp4", num_frames=8, times=[0, 1, 2, 5, 6, 11, 12, 13])
@@ -220,7 +209,7 @@ def bad_sources(tmp_path: Path, tiny: ResidentBase) -> dict[str, tuple[dict[str,
         "guide without pictures": ({"guide": GuideVideo(path=sound)}, [effect], FailureCode.VIDEO_MISSING_STREAM),
         "guide of uneven rate": ({"guide": GuideVideo(path=uneven)}, [effect], FailureCode.VIDEO_VARIABLE_RATE),
         "guide of one frame": ({"guide": GuideVideo(path=one)}, [effect], FailureCode.VIDEO_TOO_SHORT),
-        "weights of nothing": ({}, [weak], FailureCode.STACK_WEIGHTS),
+        "weights below nothing": ({}, [against], FailureCode.STACK_WEIGHTS),
         "weights of noise": ({}, [strong], FailureCode.STACK_WEIGHTS),
         "odd number of last frames": ({"extend": ExtendedVideo(path=guide.path, last_frames=4)}, [], FailureCode.INVALID_CONFIG),
         "extension of nothing new": ({"extend": ExtendedVideo(path=guide.path, last_frames=9)}, [], FailureCode.INVALID_CONFIG),
