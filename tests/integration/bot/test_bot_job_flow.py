@@ -12,6 +12,7 @@ from bot.services.posts import PostKind
 from bot.storage.loras import LoraState
 from engine.contracts.events import CheckpointSaved, JobStarted
 from engine.contracts.failures import FailureCode
+from engine.contracts.lora import LoraKind
 from engine.contracts.status import JobStatus, Lane
 from tests.support.bot_core import Core, PlayedWorker, actor, place
 
@@ -104,7 +105,7 @@ async def test_dispatched_job_is_withdrawn_when_cancelled_before_a_worker_takes_
 
 
 async def test_cancelled_training_pays_for_the_steps_that_ran_when_it_stops(core: Core, played_worker: PlayedWorker) -> None:
-    """100 of 400 steps cost a quarter; the name is free again."""
+    """A quarter of the steps costs a quarter; the name is free again."""
     units = (await core.train()).view.record.units
     await core.dispatcher.dispatch()
     job = await played_worker.claim(Lane.TRAIN)
@@ -113,7 +114,7 @@ async def test_cancelled_training_pays_for_the_steps_that_ran_when_it_stops(core
     assert view.record.cancel_requested
     assert view.record.status is JobStatus.RUNNING
     assert await played_worker.redis.exists(played_worker.keys.cancel(job.job_id))
-    await played_worker.cancelled(job, steps_done=100)
+    await played_worker.cancelled(job, steps_done=core.settings.profile.training[LoraKind.CHARACTER].steps // 4)
     await core.consume()
     record = await core.record(job.job_id)
     assert (record.status, record.units_charged) == (JobStatus.CANCELLED, units // 4)
