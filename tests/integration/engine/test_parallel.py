@@ -123,8 +123,7 @@ def test_processes_hear_of_each_other(tmp_path: Path) -> None:
         "torch.distributed.run",
         "--nproc_per_node",
         "2",
-        "--master_port",
-        "0",
+        "--standalone",
         "-m",
         "tests.support.two_processes",
     ]
