@@ -30,6 +30,7 @@ class CheckpointScore(Contract):
     memorised: float | None = None  # share of frames that are copies
     drift: float | None = None  # the same scale as identity, for clips without the trigger
     motion: float | None = None  # relative to the bare base's clips of the same prompts
+    adherence: float | None = None  # of an effect, on guides never learned; 0: as the bare base without a guide, 1: the guide itself
     faults: tuple[Fault, ...] = ()
 
 

@@ -88,6 +88,7 @@ def _draw_losses(axes: Axes, selection: Selection, losses: Mapping[int, float]) 
 def _draw_likeness(axes: Axes, scores: Sequence[CheckpointScore]) -> str:
     curves: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("identity", "like the set", _GREEN, {"marker": "o", "linewidth": 1.8}),
+        ("adherence", "follows its guide", _BLUE, {"marker": "o", "linewidth": 1.8}),
         ("drift", "without the trigger", _RED, {"marker": ".", "linewidth": 1.2}),
         ("motion", "motion", _AMBER, {"marker": ".", "linewidth": 1.2, "linestyle": "--"}),
         ("memorised", "copied frames", _INK, {"marker": ".", "linewidth": 1.2, "linestyle": ":"}),

@@ -21,10 +21,13 @@ from engine.config import GuideVideo, SampleConfig, TrainConfig
 from engine.contracts.geometry import Geometry
 from engine.contracts.lora import LoraKind
 from engine.contracts.selection import CheckpointScore, Selection
+from engine.control.extract import extractor_of
 from engine.data.captions import class_caption, with_trigger
 from engine.data.dataset import Sample
+from engine.data.videos import read_clip
 from engine.errors import JobCancelledError
 from engine.evaluate import measures, select
+from engine.evaluate.guided import Adherence
 from engine.evaluate.held_out import Adapter, Answers, HeldOutGrid, noise_between
 from engine.evaluate.identity import Features, Frames, Likeness, spread_frames
 from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
@@ -55,6 +58,8 @@ class Showing:
 
     prompt: str = ""
     guide: GuideVideo | None = None
+    truth: Path | None = None
+    """The clip that follows this guide, where the training never learns it."""
 
 
 _Latest = tuple[CheckpointScore, dict[int, tuple[float, ...]]]
@@ -64,8 +69,8 @@ _Latest = tuple[CheckpointScore, dict[int, tuple[float, ...]]]
 class Prompts:
     """What is rendered of every checkpoint: with the trigger, and without it for comparison."""
 
-    asking: tuple[str, ...]
-    plain: tuple[str, ...]
+    asking: tuple[Showing, ...]
+    plain: tuple[Showing, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Exam:
 
     resident: ResidentBase
     config: TrainConfig
-    showing: Showing
+    showings: Sequence[Showing]
     likeness: Likeness
     folder: Path
     cancel: CancelToken
@@ -101,11 +106,12 @@ class Exam:
     _training: Sequence[Sample] = ()
     _prompts: Prompts = Prompts((), ())
     _reference: _Reference | None = None
+    _adherence: Adherence | None = None
 
     def begin(self, grid: HeldOutGrid, training: Sequence[Sample], held_out: Sequence[Sample]) -> None:
         """Say what is asked: questions about the held-out samples, or about training samples when none could be spared."""
         self._grid, self._training, self._holds_out = grid, training, bool(held_out)
-        self._prompts = prompts_for(self.config, self.showing, [sample.caption for sample in (*held_out, *training)])
+        self._prompts = prompts_for(self.config, self.showings, [sample.caption for sample in (*held_out, *training)])
 
     def is_due(self, step: int) -> bool:
         """True when the checkpoint after `step` is to be looked at and was not yet."""
@@ -134,9 +140,9 @@ class Exam:
         asking: list[Frames] = []
         plain: list[Frames] = []
         try:
-            for prompts, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
-                for prompt in prompts:
-                    yield from self._clip(prompt, lora, clips)
+            for showings, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
+                for showing in showings:
+                    yield from self._clip(showing, lora, clips)
         finally:
             AdapterStack(self.resident).forget(file_sha256(lora))
         self._record(self._score(step, answers, asking, plain), asking)
@@ -192,14 +198,17 @@ class Exam:
         self.thumbs = {int(name.removeprefix("thumb.")): tensor.numpy() for name, tensor in found.items()}
 
     def _refer(self) -> Iterator[None]:
-        """Render the bare base and look at the training set, once; the bare base of an effect follows no guide."""
-        if self._reference is not None or not self._prompts.asking or self.config.kind is LoraKind.EFFECT:
+        """Render the bare base and look at what checkpoints are compared with, once: the training set or, of an effect, true clips."""
+        if self._reference is not None or self._adherence is not None or not self._prompts.asking:
+            return
+        if self.config.kind is LoraKind.EFFECT:
+            yield from self._refer_to_guides()
             return
         asking: list[Frames] = []
         plain: list[Frames] = []
-        for prompts, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
-            for prompt in prompts:
-                yield from self._clip(prompt, None, clips)
+        for showings, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
+            for showing in showings:
+                yield from self._clip(showing, None, clips)
         items: list[Frames] = []
         spread = np.unique(np.linspace(0, len(self._training) - 1, _MAX_ORIGINALS).round().astype(int))
         for index in spread:
@@ -213,14 +222,33 @@ class Exam:
             originals=measures.Originals.of([spread_frames([item], _FRAMES_PER_CLIP) for item in items]),
         )
 
-    def _clip(self, prompt: str, lora: Path | None, into: list[Frames]) -> Iterator[None]:
-        """Render one clip and put its frames into `into`; tries again after it gave way."""
+    def _refer_to_guides(self) -> Iterator[None]:
+        truths, control = [showing.truth for showing in self._prompts.asking if showing.truth is not None], self.config.control
+        if len(truths) < len(self._prompts.asking) or control is None:
+            return
+        unguided: list[Frames] = []
+        for showing in self._prompts.asking:
+            yield from self._clip(showing, None, unguided)
+        size = self._geometry
+        wanted = [read_clip(path, size.width, size.height, fps=size.fps, num_frames=size.num_frames) for path in truths]
+        self._adherence = Adherence.to(wanted, unguided, extractor_of(self.resident, control.kind))
+
+    @property
+    def _geometry(self) -> Geometry:
+        """Of the clips that are looked at."""
         rule = self.resident.base.profile.geometry
         frames = min(rule.default_frames, 3 * rule.frame_stride + 1)
-        geometry = Geometry(width=self.config.width, height=self.config.height, num_frames=frames, fps=rule.fps)
+        return Geometry(width=self.config.width, height=self.config.height, num_frames=frames, fps=rule.fps)
+
+    def _clip(self, showing: Showing, lora: Path | None, into: list[Frames]) -> Iterator[None]:
+        """Render one clip and put its frames into `into`; tries again after it gave way. The bare base follows no guide."""
         steps = max(8, self.resident.base.sampling.num_inference_steps // 2)
         sample = SampleConfig(
-            prompt=prompt, guide=self.showing.guide, geometry=geometry, seed=self.config.preview_seed, num_inference_steps=steps
+            prompt=showing.prompt,
+            guide=None if lora is None else showing.guide,
+            geometry=self._geometry,
+            seed=self.config.preview_seed,
+            num_inference_steps=steps,
         )
         uses = [] if lora is None else [LoadedUse(lora, self.config.name, 1.0, None, self.config.kind)]
         for attempt in range(_YIELDS + 1):
@@ -248,6 +276,8 @@ class Exam:
             figures["motion"] = measures.motion_ratio(reference.asking, asking)
             if plain:
                 figures["drift"] = reference.direction.moved(self._seen(reference.plain), self._seen(plain))
+        if self._adherence is not None:
+            figures["adherence"] = self._adherence.of(asking)
         rounded = {name: round(value, 4) for name, value in figures.items()}
         return CheckpointScore(step=step, effect=answers.effect, **rounded)
 
@@ -280,15 +310,15 @@ class Exam:
         return self.likeness.features(spread_frames(clips, _FRAMES_PER_CLIP))
 
 
-def prompts_for(config: TrainConfig, showing: Showing, captions: Sequence[str]) -> Prompts:
+def prompts_for(config: TrainConfig, showings: Sequence[Showing], captions: Sequence[str]) -> Prompts:
     """Two prompts that ask for what is learned, and the first of them without the trigger.
 
-    What the training is shown by, then a caption, held-out ones first. An effect is looked at with its guide, or not at all.
+    What the training is shown by, then a caption, held-out ones first. An effect is looked at with its guides, or not at all.
     """
     if config.kind is LoraKind.EFFECT:
-        return Prompts((showing.prompt,) if showing.guide is not None else (), ())
+        return Prompts(tuple(showing for showing in showings if showing.guide is not None), ())
     trigger = config.trigger
-    wanted = [text for text in (showing.prompt, *captions[:1]) if text]
+    wanted = [text for text in (showings[0].prompt, *captions[:1]) if text]
     asking = tuple(dict.fromkeys(wanted if trigger is None else [with_trigger(text, config.kind, trigger) for text in wanted]))
     plain = () if trigger is None else (class_caption(asking[0], config.kind, trigger),)
-    return Prompts(asking, plain)
+    return Prompts(tuple(map(Showing, asking)), tuple(map(Showing, plain)))

@@ -2,7 +2,8 @@
 
 A checkpoint with a fault is out. Of those without, the nearest to the training set are looked at further: likeness is measured on a
 few clips, so near ones count as equal, and the held-out loss decides between them, or between all when nothing looks at frames. When all
-have faults, those with the fewest are compared; the earliest of equals wins.
+have faults, those with the fewest are compared; the earliest of equals wins. An effect is there to follow its guide, and goes on
+learning it while the held-out loss, which is about everything else in the picture, rises: adherence takes the place of both.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def with_faults(score: CheckpointScore, earlier: Sequence[CheckpointScore], base
 
 
 def _is_overfit(score: CheckpointScore, earlier: Sequence[CheckpointScore], base_loss: float | None) -> bool:
-    """True when the held-out loss has risen by more than chance, and by enough to matter."""
+    """True when the held-out loss has risen by more than chance, and by enough to matter; it says little of an effect."""
+    if score.adherence is not None:
+        return False
     losses = [one.held_out_loss for one in earlier if one.held_out_loss is not None]
     if not losses or score.held_out_loss is None:
         return False
@@ -77,10 +80,20 @@ def chosen(scores: Sequence[CheckpointScore]) -> CheckpointScore:
     """The best of `scores`, which are not empty."""
     fewest = min(_blame(score) for score in scores)
     sound = [score for score in scores if _blame(score) == fewest]
-    likest = max(score.identity or 0.0 for score in sound)
-    alike = [score for score in sound if (score.identity or 0.0) >= likest - max(IDENTITY_STEP, IDENTITY_SHARE * likest)]
+    best = max(_merit(score) for score in sound)
+    alike = [score for score in sound if _merit(score) >= best - _margin(score, best)]
     lowest = min(score.held_out_loss or 0.0 for score in alike)
     return min((score for score in alike if (score.held_out_loss or 0.0) <= lowest + LOSS_STEP), key=lambda score: score.step)
+
+
+def _merit(score: CheckpointScore) -> float:
+    """What the frames say for a checkpoint; 0 when nothing looks at them."""
+    return (score.adherence if score.adherence is not None else score.identity) or 0.0
+
+
+def _margin(score: CheckpointScore, best: float) -> float:
+    """What a merit may lack to be as good as the best."""
+    return IDENTITY_STEP if score.adherence is not None else max(IDENTITY_STEP, IDENTITY_SHARE * best)
 
 
 def _blame(score: CheckpointScore) -> tuple[bool, int]:
@@ -95,7 +108,7 @@ def kept_steps(scores: Sequence[CheckpointScore]) -> set[int]:
 
 
 def has_stalled(scores: Sequence[CheckpointScore]) -> bool:
-    """True when the last `PATIENCE` looks found neither a lower held-out loss nor a better likeness than before them.
+    """True when the last `PATIENCE` looks found neither a lower held-out loss nor clips that are more as they should be than before.
 
     A measure that is missing, or that has nothing to compare with, keeps a training going.
     """
@@ -104,9 +117,8 @@ def has_stalled(scores: Sequence[CheckpointScore]) -> bool:
     if not before or len(losses) != len(scores):
         return False
     best = min(score.held_out_loss or 0.0 for score in before)
-    likest = max(score.identity or 0.0 for score in before)
+    merit = max(_merit(score) for score in before)
     is_better = [
-        (score.held_out_loss or 0.0) < best - LOSS_STEP or ((score.identity or 0.0) > likest + IDENTITY_STEP and not score.faults)
-        for score in recent
+        (score.held_out_loss or 0.0) < best - LOSS_STEP or (_merit(score) > merit + IDENTITY_STEP and not score.faults) for score in recent
     ]
     return not any(is_better)

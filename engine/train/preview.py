@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from engine.config import GuideVideo, SampleConfig, TrainConfig
+from engine.contracts.controls import Control
 from engine.contracts.geometry import Geometry, GeometryRule
 from engine.data.captions import item_caption
 from engine.data.dataset import LocalItem
@@ -20,19 +22,23 @@ from engine.sample.generate import generate
 from engine.sample.video import contact_sheet
 
 
-def showing_of(config: TrainConfig, items: Sequence[LocalItem], aside: Collection[int], rule: GeometryRule) -> Showing:
-    """The preview prompt; for an effect, an item's caption with that item as its guide, one that is kept `aside` if possible.
+def showings_of(config: TrainConfig, items: Sequence[LocalItem], aside: Collection[int], rule: GeometryRule) -> list[Showing]:
+    """The preview prompt; for an effect, captions of the items kept `aside` with those items as guides, or one of another item.
 
     An effect all of whose items are stills, or too long to guide a clip, is shown without a guide.
     """
     if config.control is None:
-        return Showing(config.preview_prompt)
-    for index in sorted(range(len(items)), key=lambda index: index not in aside):
-        item = items[index]
-        path = item.path if config.control.kind.computed else item.guide
-        if path is not None and item.media_type.startswith("video/") and _guides(path, rule):
-            return Showing(item_caption(item.caption, item.filename, config.kind, config.trigger), GuideVideo(path=path))
-    return Showing(config.preview_prompt)
+        return [Showing(config.preview_prompt)]
+    guided = partial(_guided_by, config=config, control=config.control, rule=rule)
+    unseen = [replace(showing, truth=items[index].path) for index in sorted(aside) if (showing := guided(items[index])) is not None]
+    return unseen or [next(filter(None, map(guided, items)), Showing(config.preview_prompt))]
+
+
+def _guided_by(item: LocalItem, config: TrainConfig, control: Control, rule: GeometryRule) -> Showing | None:
+    path = item.path if control.kind.computed else item.guide
+    if path is None or not item.media_type.startswith("video/") or not _guides(path, rule):
+        return None
+    return Showing(item_caption(item.caption, item.filename, config.kind, config.trigger), GuideVideo(path=path))
 
 
 def _guides(path: Path, rule: GeometryRule) -> bool:

@@ -35,7 +35,7 @@ from engine.train.checkpoint import Checkpoint
 from engine.train.fit import Fit
 from engine.train.parallel import ALONE, World
 from engine.train.parts import RunParts
-from engine.train.preview import Previews, showing_of
+from engine.train.preview import Previews, showings_of
 from engine.train.run import TrainingRun
 from engine.train.seeds import generator_for
 from engine.train.state import SIZE
@@ -84,7 +84,7 @@ def build_run(
         raise InvalidConfigError("The checkpoint belongs to another training: other settings, pictures or base; start anew.")
     cache, agreed, own_folder = FeatureCache(run_dir / "cache", resident, shared_cache), world.agreed(cancel), world.own_folder(run_dir)
     aside = pick_held_out(len(items), completed.held_out or 0, generator_for(completed.seed, "held-out"))
-    showing = showing_of(completed, items, aside, resident.base.profile.geometry)
+    showings = showings_of(completed, items, aside, resident.base.profile.geometry)
     likeness = likeness_for(resident.base.likeness if completed.evaluate_every else None, resident.device)
     gives_way = gives_way or NeverCancelled()
     first_began_at = datetime.fromisoformat(found.facts["began_at"]) if found is not None else began_at or datetime.now(UTC)
@@ -114,15 +114,15 @@ def build_run(
             sink=sink,
             cancel=agreed,
             metrics=metrics,
-            exam=Exam(resident, config, showing, likeness, own_folder / "checkpoint", agreed, gives_way),
+            exam=Exam(resident, config, showings, likeness, own_folder / "checkpoint", agreed, gives_way),
             world=world,
             fit=fit,
             refitted=fitted,
             saved=partial(checkpoint.load_latest, run_dir / "checkpoint"),
             began_at=first_began_at,
             kept_aside=aside,
-            showing=showing,
-            render_preview=Previews(resident, config, showing, own_folder, agreed, gives_way),
+            showing=showings[0],
+            render_preview=Previews(resident, config, showings[0], own_folder, agreed, gives_way),
         )
 
     return TrainingRun(fitted(world.main_does(lambda: _fit(resident, completed, found, world))), found)

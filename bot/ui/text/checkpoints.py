@@ -21,7 +21,11 @@ _NAMED = 3  # steps whose faults are told; the chart has all
 def choice(selection: Selection) -> list[str]:
     """The chosen step with the reasons, most telling first."""
     best, last = selection.best, selection.scores[-1]
-    why = "it comes nearest to your set" if best.identity is not None else "it is best on pictures it had not seen"
+    why = "it is best on pictures it had not seen"
+    if best.adherence is not None:
+        why = "it follows guides it had not seen most closely"
+    elif best.identity is not None:
+        why = "it comes nearest to your set"
     if best.faults:
         why = f"no step was without fault, and this one has the fewest: it {_and([FAULTS[fault] for fault in best.faults])}"
     lines = [f"**Step {best.step:,}** of {last.step:,} was kept: {why}."]

@@ -83,6 +83,16 @@ def test_a_little_more_likeness_does_not_beat_what_is_learned_better() -> None:
     assert chosen(_judged(_score(140, identity=0.35, held_out_loss=0.165), _score(400, identity=0.262, held_out_loss=0.134))).step == 140
 
 
+def test_effect_is_chosen_by_how_it_follows_guides() -> None:
+    """The loss on clips kept aside rises while following gets better: that is neither a fault, nor a plateau, nor decisive."""
+    following = [(100, 0.3, 0.24), (200, 0.4, 0.28), (300, 0.45, 0.33), (400, 0.5, 0.36), (500, 0.49, 0.3)]
+    judged = _judged(*(_score(step, identity=None, adherence=adherence, held_out_loss=loss) for step, adherence, loss in following))
+    assert all(score.faults == () for score in judged)
+    assert chosen(judged).step == 500  # as good as step 400, and better at everything else
+    assert not has_stalled(judged[:4])
+    assert has_stalled([*judged, *(score.model_copy(update={"step": score.step + 500}) for score in judged[2:])])
+
+
 def test_least_bad_is_taken_when_all_have_faults() -> None:
     """A person gets what there is, with the reasons, and never nothing."""
     judged = _judged(_score(100, drift=0.9, motion=0.0), _score(200, drift=0.9))

@@ -146,13 +146,15 @@ def test_previews_of_an_effect_follow_a_clip_that_is_kept_aside(
             run.step()
         trained = run.finish()
         aside = next(index for index in range(4) if index in run._parts.kept_aside)
-    clips = [call for call in spy.calls if call["hidden_states"].shape[0] == 2]  # with and without the prompt
-    assert clips
-    assert all(call["hidden_states"].shape[1] == 96 for call in clips)  # 48 tokens of the clip, 48 of its guide
+    tokens = [call["hidden_states"].shape[1] for call in spy.calls if call["hidden_states"].shape[0] == 2]  # with and without the prompt
+    bare = tokens.count(48)
+    assert 0 < bare < len(tokens)
+    assert tokens == [48] * bare + [96] * (len(tokens) - bare)  # the bare base once, then 48 tokens of the clip, 48 of its guide
     assert [step for step, _ in sink.previews] == [4, 4]
-    assert trained.showing == Showing(f"zoko a red ball {aside}", GuideVideo(path=items[aside].path))
+    assert trained.showing == Showing(f"zoko a red ball {aside}", GuideVideo(path=items[aside].path), items[aside].path)
     assert trained.selection is not None
-    assert trained.selection.scores[0].identity is None  # the bare base follows no guide: nothing to compare with
+    assert trained.selection.scores[0].identity is None  # an effect is like nothing, it follows
+    assert trained.selection.scores[0].adherence is not None
 
 
 def test_effect_is_shown_without_a_guide_when_no_item_can_be_one(tiny: ResidentBase, tmp_path: Path) -> None:

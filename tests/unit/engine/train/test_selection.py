@@ -171,10 +171,10 @@ def test_usual_trainings_look_six_times_and_short_ones_never() -> None:
 
 def test_prompts_ask_with_and_without_the_trigger() -> None:
     """The preview prompt, a caption, and the plain form of the first."""
-    prompts = prompts_for(train_config(), Showing("walking on a beach"), ["zoko on a hill", "zoko in a forest"])
-    assert prompts.asking == ("zoko walking on a beach", "zoko on a hill")
-    assert prompts.plain == ("a creature walking on a beach",)
-    assert prompts_for(train_config(trigger=None), Showing(), ["a hill"]).plain == ()
+    prompts = prompts_for(train_config(), [Showing("walking on a beach")], ["zoko on a hill", "zoko in a forest"])
+    assert prompts.asking == (Showing("zoko walking on a beach"), Showing("zoko on a hill"))
+    assert prompts.plain == (Showing("a creature walking on a beach"),)
+    assert prompts_for(train_config(trigger=None), [Showing()], ["a hill"]).plain == ()
 
 
 def test_holding_out_everything_is_refused(tiny: ResidentBase, tmp_path: Path) -> None:
