@@ -121,6 +121,9 @@ def _add_train(commands: Any) -> None:
         ("--weight-decay", float, "of the optimizer"),
     ):
         command.add_argument(name, type=kind, help=f"{text} (default: the preset of the kind)")
+    command.add_argument(
+        "--mirror", action=argparse.BooleanOptionalAction, help="also teach every item mirrored (default: the preset of the kind)"
+    )
     for name, text in (
         ("--evaluate-every", "steps from one look at the checkpoint to the next; 0: keep the last step without a look"),
         ("--held-out", "items kept from training to judge it by"),

@@ -49,6 +49,7 @@ _OVERRIDES: Final = (
     "held_out",
     "max_frames",
     "caption_dropout",
+    "mirror",
     "first_frame_probability",
     "preservation_share",
     "warmup_steps",

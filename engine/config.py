@@ -53,6 +53,9 @@ class TrainConfig(Contract):
     caption_dropout: float | None = Field(default=None, ge=0, le=1)
     """Share of samples that are shown the empty caption, so that guidance stays meaningful."""
 
+    mirror: bool | None = None
+    """Whether every item is also taught mirrored, with left and right in its caption exchanged."""
+
     first_frame_probability: float | None = Field(default=None, ge=0, le=1)
     """Share of clips whose first latent frame is given clean, as in image-to-video; stills are never conditioned."""
 

@@ -1,4 +1,4 @@
-"""Rows of `ledger`: units held by open jobs and spent for good. Entries are only ever added; `balances`, their sums, follow by trigger."""
+"""Rows of `ledger`: units held by open jobs and spent for good. Entries are only ever added; triggers keep `balances` and `server_days`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def reserve(tx: Connection, wanted: Reservation) -> bool:
         AND (:user_limit IS NULL OR :units <= :user_limit - (
             SELECT coalesce(sum(held + spent), 0) FROM balances WHERE guild_id = :guild_id AND user_id = :user_id AND day >= :since))
         AND (:server_limit IS NULL OR :units <= :server_limit - (
-            SELECT coalesce(sum(held + spent), 0) FROM balances WHERE guild_id = :guild_id AND day >= :since))""",
+            SELECT coalesce(sum(held + spent), 0) FROM server_days WHERE guild_id = :guild_id AND day >= :since))""",
         vars(wanted),
     )
     return cursor.rowcount == 1
@@ -89,7 +89,7 @@ async def of_member(db: Connection, guild_id: int | None, user_id: int, since: f
 
 async def of_server(db: Connection, guild_id: int | None, since: float) -> Balance:
     """Everybody's units in one server from the day `since`."""
-    return await _balance(db, "guild_id = ? AND day >= ?", (guild_id or 0, since))
+    return await _balance(db, "guild_id = ? AND day >= ?", (guild_id or 0, since), table="server_days")
 
 
 async def days_of_user(db: Connection, user_id: int, since: float) -> dict[float, Balance]:
@@ -100,7 +100,7 @@ async def days_of_user(db: Connection, user_id: int, since: float) -> dict[float
 
 async def days_of_server(db: Connection, guild_id: int, since: float) -> dict[float, Balance]:
     """A server's days with anything on them."""
-    sql = "SELECT day, sum(held) AS held, sum(spent) AS spent FROM balances WHERE guild_id = ? AND day >= ? GROUP BY day"
+    sql = "SELECT day, held, spent FROM server_days WHERE guild_id = ? AND day >= ?"
     return {float(row["day"]): Balance(row["held"], row["spent"]) for row in await db.execute_fetchall(sql, (guild_id, since))}
 
 
@@ -125,7 +125,7 @@ async def remember_user(tx: Connection, user_id: int, display_name: str, now: fl
     )
 
 
-async def _balance(db: Connection, where: str, values: tuple[object, ...]) -> Balance:
-    sql = f"SELECT coalesce(sum(held), 0) AS held, coalesce(sum(spent), 0) AS spent FROM balances WHERE {where}"  # noqa: S608
+async def _balance(db: Connection, where: str, values: tuple[object, ...], table: str = "balances") -> Balance:
+    sql = f"SELECT coalesce(sum(held), 0) AS held, coalesce(sum(spent), 0) AS spent FROM {table} WHERE {where}"  # noqa: S608
     row = next(iter(await db.execute_fetchall(sql, values)))
     return Balance(held=row["held"], spent=row["spent"])

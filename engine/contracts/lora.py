@@ -44,7 +44,7 @@ DATASET_GUIDANCE: Mapping[LoraKind, DatasetGuidance] = {
     LoraKind.CHARACTER: DatasetGuidance(minimum=4, advised=20, enough=50),
     LoraKind.STYLE: DatasetGuidance(minimum=4, advised=20, enough=100),
     LoraKind.MOTION: DatasetGuidance(minimum=4, advised=10, enough=40),
-    LoraKind.EFFECT: DatasetGuidance(minimum=4, advised=10, enough=40),
+    LoraKind.EFFECT: DatasetGuidance(minimum=4, advised=40, enough=100),
 }
 
 

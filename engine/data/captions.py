@@ -32,6 +32,7 @@ _CAMERA_WORDS: Final = re.compile(
     r"|export|render|output|upload|file|item|sample|train(ing)?|data(set)?|set|png|jpe?g|webp",
     re.IGNORECASE,
 )
+_SIDES: Final = re.compile(r"\b(left|right)(?=\b|wards?\b|most\b)", re.IGNORECASE)
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
@@ -53,6 +54,16 @@ def with_trigger(text: str, kind: LoraKind, trigger: str) -> str:
         phrase = trigger if re.search(r"\bstyle\b", trigger, re.IGNORECASE) else f"{trigger} style"
         return f"{text} in {phrase}" if text else f"in {phrase}"
     return f"{trigger} {text}".strip()
+
+
+def mirrored_caption(caption: str) -> str:
+    """What `caption` says once its picture is mirrored: left and right change places."""
+
+    def other(side: re.Match[str]) -> str:
+        word = "right" if side[0].lower() == "left" else "left"
+        return word.upper() if side[0].isupper() else word.capitalize() if side[0][0].isupper() else word
+
+    return _SIDES.sub(other, caption)
 
 
 def class_caption(caption: str, kind: LoraKind, trigger: str) -> str:

@@ -18,7 +18,7 @@ from engine.contracts.lora import LoraKind
 from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
 from engine.data.captioner import Captioner, NoCaptioner, frames_to_show
-from engine.data.captions import class_caption, item_caption
+from engine.data.captions import class_caption, item_caption, mirrored_caption
 from engine.data.clips import Source, Window, beside, plan, read_window, survey
 from engine.data.dataset import LocalItem, Sample
 from engine.data.media import file_sha256
@@ -40,25 +40,29 @@ class ItemReader:
     kind: LoraKind
     trigger: str | None
     batch_size: int = 1
+    mirror: bool = False
+    """Whether every window is also shown mirrored."""
+
     control: Control | None = None  # of an effect
     extract: Extract | None = None  # makes the guides of items that bring none
     captioner: Captioner = field(default_factory=NoCaptioner)  # for items without a caption
 
     def read(self, item: LocalItem, source: Source, guide: Source | None, windows: Sequence[Window]) -> list[Sample]:
-        """Samples of `item`, one per window.
+        """Samples of `item`, one per window, and the same mirrored if that is wanted.
 
         Raises:
             InvalidMediaError: the item cannot be decoded, or an effect has no guide for it.
         """
         digest = file_sha256(item.path)
         caption = item_caption(item.caption or self.seen(digest, source, windows), item.filename, self.kind, self.trigger)
-        plain = None if self.trigger is None else class_caption(caption, self.kind, self.trigger)
         samples = []
-        for window in windows:
-            size = window.bucket.width, window.bucket.height
-            pixels = partial(_pixels, source, window.frames, *size)
-            latents = self.cache.latents(digest, window.bucket, window.start, pixels)
-            samples.append(Sample(latents, window.bucket, caption, plain, self._guide(digest, source, guide, window)))
+        for mirrored in (False, True) if self.mirror else (False,):
+            said = mirrored_caption(caption) if mirrored else caption
+            plain = None if self.trigger is None else class_caption(said, self.kind, self.trigger)
+            for window in windows:
+                pixels = partial(_pixels, source, window.frames, window.bucket.width, window.bucket.height, mirrored=mirrored)
+                latents = self.cache.latents(_subject(digest, mirrored), window.bucket, window.start, pixels)
+                samples.append(Sample(latents, window.bucket, said, plain, self._guide(digest, source, guide, window, mirrored)))
         return samples
 
     def seen(self, digest: str, source: Source, windows: Sequence[Window]) -> str | None:
@@ -70,7 +74,7 @@ class ItemReader:
         size = window.bucket.width, window.bucket.height
         return self.cache.caption(digest, self.kind.value, lambda: self.captioner.caption(read_window(source, frames, *size), self.kind))
 
-    def _guide(self, digest: str, source: Source, guide: Source | None, window: Window) -> torch.Tensor | None:
+    def _guide(self, digest: str, source: Source, guide: Source | None, window: Window, mirrored: bool) -> torch.Tensor | None:
         """Latents of the guiding frames of a window: of the supplied guide, else computed from the item itself."""
         if self.control is None:
             return None
@@ -78,12 +82,12 @@ class ItemReader:
             window.bucket.width // self.control.downscale, window.bucket.height // self.control.downscale, window.bucket.num_frames
         )
         if guide is not None:
-            pixels = partial(_pixels, guide, beside(source, guide, window.frames), bucket.width, bucket.height)
-            return self.cache.latents(f"guide:{file_sha256(guide.path)}", bucket, window.start, pixels)
+            pixels = partial(_pixels, guide, beside(source, guide, window.frames), bucket.width, bucket.height, mirrored=mirrored)
+            return self.cache.latents(_subject(f"guide:{file_sha256(guide.path)}", mirrored), bucket, window.start, pixels)
         if self.extract is None:
             raise InvalidMediaError("There is no guide for it: put one with the same name and _control at the end beside it.")
-        pixels = partial(_pixels, source, window.frames, bucket.width, bucket.height, self.extract)
-        return self.cache.latents(f"{self.control.kind}:{digest}", bucket, window.start, pixels)
+        pixels = partial(_pixels, source, window.frames, bucket.width, bucket.height, self.extract, mirrored=mirrored)
+        return self.cache.latents(_subject(f"{self.control.kind}:{digest}", mirrored), bucket, window.start, pixels)
 
 
 class Preparation:
@@ -169,9 +173,18 @@ class Preparation:
         return InvalidMediaError(f"{self._items[index].filename}: {error}")
 
 
-def _pixels(source: Source, frames: Sequence[int], width: int, height: int, extract: Extract | None = None) -> torch.Tensor:
+def _subject(content: str, mirrored: bool) -> str:
+    """What a cache calls it."""
+    return f"mirrored:{content}" if mirrored else content
+
+
+def _pixels(
+    source: Source, frames: Sequence[int], width: int, height: int, extract: Extract | None = None, *, mirrored: bool = False
+) -> torch.Tensor:
     """Frames of a file, or what is extracted from them: [3, F, H, W] in -1..1."""
     clip = read_window(source, frames, width, height)
+    if mirrored:
+        clip = np.ascontiguousarray(clip[:, :, ::-1])
     return to_pixels(clip if extract is None else extract(clip))
 
 

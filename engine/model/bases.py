@@ -68,6 +68,7 @@ class TrainingPreset:
     schedule: Schedule = Schedule.LINEAR
     warmup_steps: int = 0
     caption_dropout: float = 0.0
+    mirror: bool = False
     first_frame_probability: float = 0.1
     preservation_share: float = 0.0
     preservation_weight: float = 1.0
@@ -122,6 +123,7 @@ class Base:
             "schedule": preset.schedule,
             "warmup_steps": min(preset.warmup_steps, config.steps // 10),
             "caption_dropout": preset.caption_dropout,
+            "mirror": preset.mirror,
             "first_frame_probability": preset.first_frame_probability,
             "preservation_share": preset.preservation_share,
             "preservation_weight": preset.preservation_weight,
@@ -209,7 +211,7 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                     LoraKind.CHARACTER: TrainingPreset(preservation_share=0.15, targets=TEXT_TARGETS),
                     LoraKind.STYLE: TrainingPreset(),
                     LoraKind.MOTION: TrainingPreset(),
-                    LoraKind.EFFECT: TrainingPreset(control=EDGES),
+                    LoraKind.EFFECT: TrainingPreset(mirror=True, control=EDGES),
                 },
                 fast=replace(_TINY_SAMPLING, num_inference_steps=TINY.steps(Quality.FAST)),
                 second_stage=SecondStage(sigmas=(0.3, 0.2, 0.1), guidance_scale=1.0),
@@ -227,7 +229,7 @@ _BASES: Final[Mapping[str, Base]] = MappingProxyType(
                     LoraKind.CHARACTER: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
                     LoraKind.STYLE: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
                     LoraKind.MOTION: TrainingPreset(first_frame_probability=0.5, gradient_checkpointing=True),
-                    LoraKind.EFFECT: TrainingPreset(first_frame_probability=0.2, gradient_checkpointing=True, control=EDGES),
+                    LoraKind.EFFECT: TrainingPreset(mirror=True, first_frame_probability=0.2, gradient_checkpointing=True, control=EDGES),
                 },
                 fast=_LTX_FAST_SAMPLING,
                 second_stage=SecondStage(sigmas=_DISTILLED_SIGMAS[-3:], guidance_scale=1.0, distilled=True),

@@ -103,6 +103,7 @@ def build_run(
                 kind=config.kind,
                 trigger=config.trigger,
                 batch_size=config.batch_size,
+                mirror=bool(config.mirror),
                 control=config.control,
                 extract=_extractor(resident, config.control),
                 captioner=captioner_of(resident),

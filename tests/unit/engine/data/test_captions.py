@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.contracts.lora import LoraKind
-from engine.data.captions import class_caption, item_caption, with_trigger
+from engine.data.captions import class_caption, item_caption, mirrored_caption, with_trigger
 
 CHARACTER, STYLE = LoraKind.CHARACTER, LoraKind.STYLE
 
@@ -69,3 +69,18 @@ def test_adding_a_trigger_twice_adds_it_once(text: str, kind: LoraKind, trigger:
 def test_class_caption_is_the_caption_without_the_trigger(caption: str, kind: LoraKind, trigger: str, expected: str) -> None:
     """What remains is something the base already knows how to draw."""
     assert class_caption(caption, kind, trigger) == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a red ball walking left on a beach", "a red ball walking right on a beach"),
+        ("Left of the right-hand door, LEFT again", "Right of the left-hand door, RIGHT again"),
+        ("moving leftwards, the rightmost tree", "moving rightwards, the leftmost tree"),
+        ("a bright, upright leftover in a copyright text", "a bright, upright leftover in a copyright text"),
+    ],
+)
+def test_mirrored_caption_exchanges_the_sides(caption: str, expected: str) -> None:
+    """Whole words only; twice is nothing."""
+    assert mirrored_caption(caption) == expected
+    assert mirrored_caption(expected) == caption

@@ -100,6 +100,23 @@ def test_guide_is_what_sampling_would_make_of_the_clip(tiny: ResidentBase, tmp_p
     assert not torch.allclose(sample.guide, sample.latents, atol=0.1)
 
 
+def test_mirrored_items_are_their_mirror_images_with_their_guides(tiny: ResidentBase, tmp_path: Path) -> None:
+    """Pixels, outlines and words: what is taught mirrored is what a mirrored file with a mirrored caption would teach."""
+    (item,) = write_pictures(tmp_path / "data", count=1, size=256)
+    item = replace(item, caption="zip walking left")
+    flipped = tmp_path / "flipped.png"
+    Image.open(item.path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(flipped)
+    reader = replace(_reader(tiny, tmp_path / "cache", EDGES), mirror=True)
+    plain, mirrored = read_all(reader, [item])
+    (expected,) = read_all(_reader(tiny, tmp_path / "other", EDGES), [replace(item, path=flipped, caption="zip walking right")])
+    assert (plain.caption, mirrored.caption) == ("zip walking left", expected.caption)
+    assert torch.equal(mirrored.latents, expected.latents)
+    assert mirrored.guide is not None
+    assert expected.guide is not None
+    assert torch.allclose(mirrored.guide, expected.guide, atol=1e-5)
+    assert not torch.equal(mirrored.latents, plain.latents)
+
+
 def test_supplied_guide_wins_over_a_computed_one(tiny: ResidentBase, tmp_path: Path) -> None:
     """Whoever brings pairs trains on pairs, at the moments of the clip's own windows."""
     clip, guide = write_clip(tmp_path / "a.mp4", 24, 24), write_clip(tmp_path / "b.mp4", 8, 8)
