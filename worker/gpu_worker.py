@@ -29,6 +29,8 @@ PEEK_EVERY_S = 1.0
 UNLIMITED_TRIES = 1_000_000_000  # tries are counted in the lease book; arq also counts deploys
 ARQ_TIMEOUT_S = 30 * 24 * 3600  # limits are enforced by the task, which can say TIMED_OUT; arq's would only drop the job
 CLOSING_S = 5.0
+EAGER_S = 0.004
+"""After a short job the dispatcher is about to hand out the next one: pauses begin here and double until they are arq's own."""
 
 JobTask = Callable[[Lease, int, dict[str, Any]], Awaitable[dict[str, Any]]]
 """Runs one claimed job to its `lease.closing`: lease, lowest attempt number, the job as JSON. Returns what arq stores."""
@@ -118,16 +120,22 @@ class GpuWorker(Worker):
 
     async def _poll_iteration(self) -> None:
         try:
+            pause_s = self.poll_delay_s
             while self.allow_pick_jobs and self._has_room and self._ready():
                 lease = await self.book.claim(self.queues)
                 if self._outage:
                     logger.info("redis is back")
                 self._outage = False
-                if lease is None:
+                if lease is None and pause_s >= self.poll_delay_s:
                     break
+                if lease is None:
+                    await asyncio.sleep(pause_s)
+                    pause_s *= 2
+                    continue
                 await self._start(lease)
                 # the next one follows a short job at once; after a long one arq's own rhythm goes on
-                await asyncio.wait({self.tasks[lease.job_id]}, timeout=self.poll_delay_s)
+                ended, _ = await asyncio.wait({self.tasks[lease.job_id]}, timeout=self.poll_delay_s)
+                pause_s = min(EAGER_S, self.poll_delay_s) if ended else self.poll_delay_s
                 self._reap()
             if self.leases and self.allow_pick_jobs:
                 await self._look_ahead()
