@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from engine.config import TrainConfig
-from engine.contracts.lora import LoraKind
+from engine.contracts.lora import DATASET_GUIDANCE, LoraKind
 from engine.model.adapters import LoadedUse
 from engine.model.loader import ResidentBase
 from engine.ports import EventSink, NeverCancelled, NullMetrics, NullSink
@@ -16,7 +16,7 @@ from engine.tiny.sets import write_by_name
 from engine.train.recipe import LocalItem, build_run
 
 SET_SIZE: Final = 24
-GUIDED_SET_SIZE: Final = 40  # of an effect: as many clips as `/train` calls enough
+GUIDED_SET_SIZE: Final = DATASET_GUIDANCE[LoraKind.EFFECT].enough
 _IMAGE_PX: Final = 256
 
 
