@@ -354,7 +354,7 @@ def _preview(
     resident: ResidentBase, trained: TrainedLora, config: TrainConfig, folder: Path, credentials: Credentials, sink: EventSink
 ) -> Result:
     """Render what shows the finished file, as anybody would use it."""
-    from engine.model.adapters import file_sha256
+    from engine.hashing import file_sha256
     from engine.sample.generate import generate as render
 
     profile = resident.base.profile

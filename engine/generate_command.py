@@ -24,9 +24,9 @@ from engine.contracts.generation import MAX_SCENES, MIN_SCENES, UPSCALE_FACTOR, 
 from engine.contracts.geometry import Geometry
 from engine.contracts.provenance import AdapterTrace
 from engine.contracts.stack import MAX_TOTAL_WEIGHT, StackNote, notes_on, senseless
-from engine.data.media import file_sha256
 from engine.data.videos import MAX_FILM_SECONDS, check_clip
 from engine.errors import InvalidConfigError, InvalidMediaError, StackWeightsError
+from engine.hashing import file_sha256
 from engine.lora_file import read_header
 from engine.model.bases import Base, get_base
 from engine.sample.credentials import DEFAULT_FOLDER, load_credentials

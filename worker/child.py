@@ -31,7 +31,8 @@ from engine.contracts.speed import SpeedOptions
 from engine.data.describe import captions_for
 from engine.errors import EngineError, JobCancelledError
 from engine.evaluate.scenes import judge_for
-from engine.model.adapters import LoadedUse, file_sha256
+from engine.hashing import file_sha256
+from engine.model.adapters import LoadedUse
 from engine.model.bases import get_base
 from engine.model.loader import ResidentBase, load_base
 from engine.model.memory import device_memory

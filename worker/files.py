@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from engine.contracts import objects
 from engine.contracts.model import Contract, StoredObject
 from engine.errors import StoreError
+from engine.hashing import file_sha256
 from engine.store import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -170,11 +171,6 @@ class Scratch:
                 path.unlink(missing_ok=True)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -225,7 +221,7 @@ class Checkpoints:
         entries = []
         before, now = self._stored.get(job_id, {}), {}
         for path in files:
-            sha256 = await asyncio.to_thread(_sha256, path)
+            sha256 = await asyncio.to_thread(file_sha256, path)
             stored = before.get(sha256)  # a checkpoint kept for the choice is part of many states, and is stored once
             if stored is None:
                 key = self._key(job_id, f"{step:06d}-{attempt}-{path.name}")

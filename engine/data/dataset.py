@@ -14,7 +14,7 @@ import torch
 
 from engine.data.buckets import Bucket
 from engine.data.cache import FeatureCache
-from engine.data.media import file_sha256
+from engine.hashing import file_sha256
 from engine.model.loader import TextFeatures
 
 

@@ -12,9 +12,9 @@ from engine.data.captioner import captioner_of
 from engine.data.captions import words_of
 from engine.data.clips import plan, survey
 from engine.data.dataset import LocalItem
-from engine.data.media import file_sha256
 from engine.data.prepare import ItemReader
 from engine.errors import InvalidMediaError
+from engine.hashing import file_sha256
 from engine.model.loader import ResidentBase
 
 

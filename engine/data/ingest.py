@@ -26,10 +26,11 @@ from engine.contracts.objects import extension_of
 from engine.data.archive import unpack
 from engine.data.clips import longest_shot, too_short
 from engine.data.isolation import WorkStoppedError, limit_process, run_isolated
-from engine.data.media import HEAD_BYTES, ZIP, MediaFacts, RefusedMediaError, file_sha256, inspect_media, sniff
+from engine.data.media import HEAD_BYTES, ZIP, MediaFacts, RefusedMediaError, inspect_media, sniff
 from engine.data.quality import Look, notes_of
 from engine.data.videos import check_clip
 from engine.errors import EngineError, InvalidMediaError
+from engine.hashing import file_sha256
 
 MEMORY_BYTES = 3 * 1024**3
 PROCESS_CPU_S = 1200

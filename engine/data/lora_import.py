@@ -7,7 +7,6 @@ metadata. Runs in a process of its own with hard limits, without torch: the bot 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from engine.contracts.lora import LoraKind, LoraManifest
 from engine.contracts.lora_facts import LoraImport, LoraProblem
 from engine.data.isolation import limit_process
 from engine.errors import AdapterIncompatibleError, AdapterInvalidError, DeadAdapterError, EngineError
+from engine.hashing import file_sha256
 from engine.lora_file import PREFIX, Content, LoraHeader, TensorEntry, read_header, write_lora
 
 CPU_S: Final = 120
@@ -51,7 +51,7 @@ def import_lora(
     misfit = header.misfit(BASES[base])
     if misfit is not None:
         raise AdapterIncompatibleError(f"{shown} was trained for another model: {base} has no {misfit[:100]} of that size.")
-    manifest = _manifest(header, _sha256(path), base=base, name=name, kind=kind, trigger=trigger)
+    manifest = _manifest(header, file_sha256(path), base=base, name=name, kind=kind, trigger=trigger)
     with path.open("rb") as source:
         judge = _Judge(header, source, shown)
         write_lora(out, judge.contents(), {**_other_metadata(header), **manifest.to_metadata()})
@@ -163,11 +163,6 @@ def _manifest(header: LoraHeader, sha256: str, *, base: str, name: str, kind: Lo
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         tool=header.dialect.value,
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,6 @@ An animated PNG or WebP counts as a still: its first frame. Transparent pixels b
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import warnings
 import zlib
@@ -83,12 +82,6 @@ class RefusedMediaError(InvalidMediaError):
     def __init__(self, code: MediaProblem, detail: str) -> None:
         super().__init__(detail)
         self.problem = Problem(code=code, detail=detail)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's content, hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def sniff(head: bytes) -> str | None:

@@ -21,8 +21,8 @@ from engine.data.captioner import Captioner, NoCaptioner, frames_to_show
 from engine.data.captions import class_caption, item_caption, mirrored_caption
 from engine.data.clips import Source, Window, beside, plan, read_window, survey
 from engine.data.dataset import LocalItem, Sample
-from engine.data.media import file_sha256
 from engine.errors import InvalidMediaError
+from engine.hashing import file_sha256
 from engine.model.loader import to_pixels
 
 Extract = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]

@@ -30,7 +30,8 @@ from engine.evaluate import measures, select
 from engine.evaluate.guided import Adherence
 from engine.evaluate.held_out import Adapter, Answers, HeldOutGrid, noise_between
 from engine.evaluate.identity import Features, Frames, Likeness, spread_frames
-from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
+from engine.hashing import file_sha256
+from engine.model.adapters import AdapterStack, LoadedUse
 from engine.model.loader import ResidentBase
 from engine.ports import CancelToken, Either, NeverCancelled
 from engine.sample.generate import generate

@@ -22,7 +22,7 @@ from engine.contracts.lora import MAX_STACK, LoraKind
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
 from engine.model.loader import ResidentBase
 from engine.model.lora_layers import linear_layers, quiet_injection
-from engine.model.lora_weights import LoraWeights, delta_norm, file_sha256, read_lora, save_lora
+from engine.model.lora_weights import LoraWeights, delta_norm, read_lora, save_lora
 
 __all__ = [
     "AdapterStack",
@@ -30,7 +30,6 @@ __all__ = [
     "LoraWeights",
     "TrainableAdapter",
     "delta_norm",
-    "file_sha256",
     "read_lora",
     "save_lora",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import threading
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from engine.contracts.bases import BaseProfile
 from engine.contracts.lora import LoraManifest
 from engine.contracts.lora_facts import LoraProblem
 from engine.errors import AdapterError, AdapterInvalidError, AdapterMissingError
+from engine.hashing import file_sha256
 from engine.lora_file import PREFIX, Content, read_header, write_lora
 
 SHELF_BYTES: Final = 4 * 1024**3
@@ -94,12 +94,6 @@ def save_lora(path: Path, modules: Mapping[str, tuple[torch.Tensor, torch.Tensor
 
 def _bytes(weight: torch.Tensor, dtype: torch.dtype) -> bytes:
     return weight.detach().to("cpu", dtype).contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def delta_norm(down: torch.Tensor, up: torch.Tensor) -> float:

@@ -38,8 +38,9 @@ from engine.contracts.provenance import (
 )
 from engine.contracts.results import SceneRendered
 from engine.data.isolation import limit_process
-from engine.data.media import CLIPS, HEAD_BYTES, PICTURES, file_sha256, sniff
+from engine.data.media import CLIPS, HEAD_BYTES, PICTURES, sniff
 from engine.errors import EngineError, ResultTooLargeError
+from engine.hashing import file_sha256
 from engine.sample.credentials import Credentials, Known, known_signers, load_credentials
 from engine.sample.video import RenderedClip, WrittenVideo, fit, write_mp4
 

@@ -15,7 +15,8 @@ from engine.data.dataset import LocalItem
 from engine.data.videos import check_clip
 from engine.errors import InvalidMediaError, JobCancelledError
 from engine.evaluate.exam import Showing
-from engine.model.adapters import AdapterStack, LoadedUse, file_sha256
+from engine.hashing import file_sha256
+from engine.model.adapters import AdapterStack, LoadedUse
 from engine.model.loader import ResidentBase
 from engine.ports import CancelToken, Either, NullSink
 from engine.sample.generate import generate

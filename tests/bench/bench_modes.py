@@ -167,7 +167,7 @@ async def edges(studio: Studio) -> dict[str, Any]:
 
 async def stack(studio: Studio) -> dict[str, Any]:
     """The figures of issue B.3 through a job: identity 0 is what the style alone gives, style 0 what the base gives."""
-    asked = prompts.character_scenes(CHARACTER, STYLE.name)
+    asked = prompts.character_scenes(CHARACTER, STYLE)
     texts = [text for text, _ in asked]
     truth = fmean(identity(render(scene), CHARACTER, STYLE) for _, scene in asked)
     picked = {name: TINY.default_weight(TAUGHT[name], 2) for name in ("zoko", "dusk")}

@@ -10,7 +10,8 @@ from diffusers import LTX2Pipeline
 
 from engine.contracts.lora import LoraKind
 from engine.errors import AdapterIncompatibleError, AdapterMissingError, InvalidConfigError
-from engine.model.adapters import MAX_LOADED, AdapterStack, LoadedUse, TrainableAdapter, file_sha256, save_lora
+from engine.hashing import file_sha256
+from engine.model.adapters import MAX_LOADED, AdapterStack, LoadedUse, TrainableAdapter, save_lora
 from engine.model.bases import VIDEO_TARGETS
 from engine.model.loader import ResidentBase
 from engine.train.seeds import generator_for

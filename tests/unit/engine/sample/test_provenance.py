@@ -19,8 +19,9 @@ from engine.contracts.generation import Fit, Quality, Scene, Storyboard
 from engine.contracts.geometry import Geometry
 from engine.contracts.provenance import ClipParameters, Finding
 from engine.contracts.results import SceneRendered
-from engine.data.media import file_sha256, inspect_media
+from engine.data.media import inspect_media
 from engine.errors import ResultTooLargeError
+from engine.hashing import file_sha256
 from engine.sample.credentials import CERTIFICATE, FORMER, Known, known_signers, load_credentials
 from engine.sample.provenance import TRAINED_MEDIA, parameters_of, read_parameters, refit, sign, verify, write_signed
 from engine.sample.video import contact_sheet, write_mp4
