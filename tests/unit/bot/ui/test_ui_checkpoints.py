@@ -22,6 +22,14 @@ def test_choice_names_the_step_and_what_was_wrong_with_others() -> None:
     assert "Step 400 got worse on pictures it had not seen." in said
 
 
+def test_choice_of_an_effect_says_that_it_follows() -> None:
+    """What speaks for an effect is not what speaks for a likeness."""
+    scores = tuple(CheckpointScore(step=step, effect=0.3, adherence=step / 1000) for step in (300, 600))
+    assert checkpoints.choice(selection(chosen=600, scores=scores)) == [
+        "**Step 600** of 600 was kept: it follows guides it had not seen most closely."
+    ]
+
+
 def test_choice_without_a_faultless_step_says_so() -> None:
     """Nobody is told that all is well when it is not."""
     bad = CheckpointScore(step=100, effect=0.3, identity=0.2, faults=(Fault.DRIFTED, Fault.FROZEN))
