@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -48,10 +49,11 @@ class CommandTree(app_commands.CommandTree["CallsheetClient"]):
         if interaction.type not in (discord.InteractionType.application_command, discord.InteractionType.autocomplete):
             return True
         action = action_of(interaction)
-        if action is None:  # the library says that the command has changed
-            return True
         try:
-            await interaction.client.desk.admit(interaction, action)
+            if action is None:  # the library says that the command has changed
+                await interaction.client.desk.tune(interaction)
+            else:
+                await interaction.client.desk.admit(interaction, action)
         except Exception as error:  # noqa: BLE001 - see above
             await error_handler.handle(interaction, error)
             return False
@@ -191,8 +193,9 @@ class CallsheetClient(discord.Client):
         except Exception as error:  # noqa: BLE001 - an event handler's exception would leave the person without an answer
             await error_handler.handle(interaction, error)
 
-    async def _say_no(self, interaction: Interaction, sentence: str) -> None:
-        await interaction.response.send_message(view=cards.refusal(sentence), ephemeral=True)
+    async def _say_no(self, interaction: Interaction, sentence: Callable[[], str]) -> None:
+        await self.desk.tune(interaction)
+        await interaction.response.send_message(view=cards.refusal(sentence()), ephemeral=True)
 
     async def on_error(self, event_method: str, /, *_args: Any, **_kwargs: Any) -> None:
         """Log what an event handler let through."""

@@ -36,7 +36,7 @@ async def handle(interaction: Interaction, error: Exception) -> None:
         _log.warning("interaction lost: %s", cause, extra=_context(interaction))
     elif isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch | app_commands.TransformerError):
         _log.warning("command out of date: %s", cause, extra=_context(interaction))
-        await _answer(interaction, text.COMMANDS_CHANGED)
+        await _answer(interaction, text.COMMANDS_CHANGED())
     else:
         reference = secrets.token_hex(4)
         _log.error("unexpected error, reference %s", reference, exc_info=cause, extra=_context(interaction))

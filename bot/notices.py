@@ -7,9 +7,10 @@ import logging
 
 import discord
 
-from bot import discord_codes
+from bot import discord_codes, languages
 from bot.services.notices import Notice, Notices
 from bot.ui import admin_cards
+from bot.ui.language import speaking
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ class NoticeSender:
         try:
             place = await self._place(notice)
             nonce = f"n{notice.notice_id}"
-            await place.send(view=admin_cards.notice(notice), nonce=nonce, allowed_mentions=discord.AllowedMentions.none())
+            with speaking(await languages.of_place(self._notices.servers, self._client, await self._notices.server_of(notice))):
+                card = admin_cards.notice(notice)
+            await place.send(view=card, nonce=nonce, allowed_mentions=discord.AllowedMentions.none())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one notice, the others must not wait behind it
             lost = isinstance(error, discord.HTTPException) and error.code in discord_codes.LOST_PLACE
             if lost or notice.tries + 1 >= MAX_TRIES:

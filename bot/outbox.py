@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 import discord
 
-from bot import discord_codes, history
+from bot import discord_codes, history, languages
 from bot.config import BotSettings
 from bot.media import MediaError
 from bot.scorer import ScorerError
@@ -27,6 +27,7 @@ from bot.services.posts import Post, PostKind
 from bot.storage.jobs import JobRecord
 from bot.ui import result_cards, text
 from bot.ui.cards import Card
+from bot.ui.language import speak
 from bot.ui.result_cards import Shown
 from bot.ui.views import Press
 from engine.contracts.jobs import GenerateVideo
@@ -141,6 +142,7 @@ class Outbox:
             discord.HTTPException, StoreError, OSError: try again later.
         """
         record, posts = post.view.record, self._services.posts
+        speak(await languages.of_place(self._services.servers, self._client, record.guild_id))
         if record.deleted:
             await posts.undeliverable(post.post_id, error="deleted by its owner before it was posted")
             return
@@ -197,9 +199,9 @@ class Outbox:
             with suppress(discord.HTTPException):
                 channel = await self._client.fetch_channel(record.channel_id)
         if isinstance(channel, discord.Thread):
-            yield self._client.get_partial_messageable(channel.parent_id, guild_id=record.guild_id), text.THREAD_LOST
+            yield self._client.get_partial_messageable(channel.parent_id, guild_id=record.guild_id), text.THREAD_LOST()
         for direct in await self._direct(post):
-            yield direct, text.CHANNEL_LOST
+            yield direct, text.CHANNEL_LOST()
 
     async def _direct(self, post: Post) -> list[discord.abc.Messageable]:
         try:
@@ -244,7 +246,7 @@ class Outbox:
     async def _post_link(self, post: Post, place: discord.abc.Messageable, media: _Media, note: str) -> discord.Message | None:
         assert media.video_source is not None
         link = self._services.files.link(media.video_source, f"{post.view.record.job_id}.mp4")
-        shown = Shown(link=link, note="\n".join(filter(None, [note, text.TOO_LARGE_FOR_CHANNEL])))
+        shown = Shown(link=link, note="\n".join(filter(None, [note, text.TOO_LARGE_FOR_CHANNEL()])))
         try:
             return await self._post(post, place, _Media(picture=media.picture), shown)
         except discord.HTTPException as error:

@@ -16,11 +16,12 @@ from typing import Any
 
 import discord
 
-from bot import discord_codes, history
+from bot import discord_codes, history, languages
 from bot.config import BotSettings
 from bot.services.app import Services
 from bot.services.cards import Card
 from bot.ui import job_cards
+from bot.ui.language import speak
 from bot.ui.views import Press
 from engine.contracts.model import StoredObject
 from engine.contracts.status import JobStatus
@@ -86,6 +87,7 @@ class StatusCards:
     async def _update_channel(self, group: list[Card]) -> None:
         # changes people wait for come first: new cards, ended jobs, then the card that was left alone longest
         group.sort(key=self._urgency)
+        speak(await languages.of_place(self._services.servers, self._client, group[0].guild_id))
         budget = EDITS_PER_PASS
         for card in group:
             if budget <= 0:

@@ -63,7 +63,7 @@ def _people(desk: Desk, group: app_commands.Group) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         user_id = member.id if member is not None else None
         holding = await desk.services.administration.grant(desk.actor(interaction), Plan(plan), user_id=user_id, days=days)
-        whom = words.person(user_id) if user_id is not None else words.THIS_SERVER
+        whom = words.person(user_id) if user_id is not None else words.THIS_SERVER()
         said = words.granted(whom, holding.plan, holding.ends_at) if holding is not None else words.grant_ended(whom)
         await answer(interaction, cards.notice(said))
 
@@ -121,5 +121,5 @@ def _complete_job(desk: Desk, command: app_commands.Command[Any, ..., Any], *, r
             found = await desk.services.administration.choices(desk.actor(interaction), current, running=running)
         except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
             _log.exception("autocomplete failed")
-            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN, value=current[:MAX_CHOICE_CHARS] or " ")]
+            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN(), value=current[:MAX_CHOICE_CHARS] or " ")]
         return [app_commands.Choice(name=plain(words.job_choice(record), MAX_CHOICE_CHARS), value=record.job_id) for record in found]

@@ -13,6 +13,7 @@ from bot.commands.desk import Desk
 from bot.services.shelf import MAX_CHOICE_CHARS, MAX_CHOICES, Choice
 from bot.services.values import Actor
 from bot.ui import text
+from bot.ui.text import library as words
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ def _complete(desk: Desk, command: app_commands.Command[Any, ..., Any], option: 
             found = await source(current, desk.actor(interaction))
         except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
             _log.exception("autocomplete failed")
-            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN, value=current[:MAX_CHOICE_CHARS] or " ")]
+            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN(), value=current[:MAX_CHOICE_CHARS] or " ")]
         fitting = [choice for choice in found if 0 < len(choice.value) <= MAX_CHOICE_CHARS]
-        return [app_commands.Choice(name=choice.label[:MAX_CHOICE_CHARS], value=choice.value) for choice in fitting[:MAX_CHOICES]]
+        return [
+            app_commands.Choice(name=words.choice(choice.value, choice.kind, MAX_CHOICE_CHARS), value=choice.value)
+            for choice in fitting[:MAX_CHOICES]
+        ]

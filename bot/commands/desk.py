@@ -12,7 +12,7 @@ from typing import Any
 
 import discord
 
-from bot import discord_codes
+from bot import discord_codes, languages
 from bot.commands.uploads import Downloader, Upload
 from bot.entitlements import EntitlementDesk
 from bot.errors import Refusal, RefusalCode
@@ -21,6 +21,7 @@ from bot.services.jobs import SubmittedJob
 from bot.services.plans import Plan
 from bot.services.values import Actor, IncomingFile, JobPlace
 from bot.ui import cards, job_cards
+from bot.ui.language import speak
 
 Interaction = discord.Interaction[Any]
 
@@ -66,12 +67,19 @@ class Desk:
         admin = interaction.guild_id is not None and (interaction.permissions.administrator or interaction.permissions.manage_guild)
         return Actor(user.id, interaction.guild_id, user.display_name, roles, admin, adult_place=_marked(interaction))
 
+    async def tune(self, interaction: Interaction) -> None:
+        """Speak the language of whoever asks, in this task."""
+        speak(await languages.of_reader(self.services.servers, interaction))
+
     async def admit(self, interaction: Interaction, action: str, subject_id: str | None = None) -> None:
         """Let the asker do `action` (a name of `bot.services.policy`), with the plans Discord says they have.
+
+        Every interaction passes here, so from here on its answers are in the asker's language.
 
         Raises:
             Refusal: see `Gate.check`.
         """
+        await self.tune(interaction)
         await self.entitlements.seen(interaction)
         await self.services.gate.check(action, self.actor(interaction), _channels(interaction), subject_id)
 

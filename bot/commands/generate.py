@@ -14,7 +14,7 @@ from bot.commands.desk import Desk, Interaction
 from bot.commands.uploads import Upload
 from bot.services.clip_requests import Change, GenerationRequest
 from bot.ui import text
-from bot.ui.text import forms, lines
+from bot.ui.text import forms, results
 from engine.contracts.controls import ControlKind
 from engine.contracts.generation import Fit, Quality
 from engine.contracts.jobs import GenerateVideo
@@ -122,7 +122,7 @@ async def priced_lengths(desk: Desk, interaction: Interaction, typed: str) -> li
     except ValueError:
         wanted = ""
     fitting = [length for length in offered if f"{length.seconds:g}".startswith(wanted)] or offered
-    return [app_commands.Choice(name=lines.length_choice(length.seconds, length.units), value=length.seconds) for length in fitting]
+    return [app_commands.Choice(name=results.length_choice(length.seconds, length.units), value=length.seconds) for length in fitting]
 
 
 async def again(desk: Desk, interaction: Interaction, job_id: str) -> None:
@@ -145,21 +145,21 @@ async def extend(desk: Desk, interaction: Interaction, job_id: str) -> None:
     """Button "Extend": go on from the clip's last frames."""
     actor = desk.actor(interaction)
     submitted = await desk.services.clips.extend(job_id, actor, desk.place(interaction), interaction.id)
-    await desk.confirm(interaction, submitted, actor, text.EXTEND_NOTE)
+    await desk.confirm(interaction, submitted, actor, text.EXTEND_NOTE())
 
 
 async def upscale(desk: Desk, interaction: Interaction, job_id: str) -> None:
     """Button "Upscale": the clip at twice the size."""
     actor = desk.actor(interaction)
     submitted = await desk.services.clips.upscale(job_id, actor, desk.place(interaction), interaction.id)
-    await desk.confirm(interaction, submitted, actor, text.UPSCALE_NOTE)
+    await desk.confirm(interaction, submitted, actor, text.UPSCALE_NOTE())
 
 
 async def animate(desk: Desk, interaction: Interaction, job_id: str) -> None:
     """Button "Animate" on the still of a training."""
     actor = desk.actor(interaction)
     submitted = await desk.services.clips.animate(job_id, actor, desk.place(interaction), interaction.id)
-    await desk.confirm(interaction, submitted, actor, text.ANIMATE_NOTE)
+    await desk.confirm(interaction, submitted, actor, text.ANIMATE_NOTE())
 
 
 def _clip(job: object) -> GenerateVideo:

@@ -80,4 +80,4 @@ async def share(desk: Desk, interaction: Interaction, job_id: str) -> None:
 async def unshare(desk: Desk, interaction: Interaction, job_id: str) -> None:
     """Button "Stop sharing"."""
     await desk.services.shares.unshare(job_id, desk.actor(interaction))
-    await answer(interaction, cards.notice(text.UNSHARED))
+    await answer(interaction, cards.notice(text.UNSHARED()))

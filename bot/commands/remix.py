@@ -36,7 +36,7 @@ def build(desk: Desk) -> app_commands.ContextMenu:
             desk.open_forms.popitem(last=False)
         await interaction.response.send_modal(RemixForm(subject, moves=is_clip(upload)))
 
-    menu = app_commands.ContextMenu(name=forms.REMIX_MENU, callback=remix)
+    menu = app_commands.ContextMenu(name=forms.REMIX_MENU(), callback=remix)
     menu.guild_only = True
     menu.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)
     return menu

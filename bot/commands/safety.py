@@ -46,7 +46,7 @@ def build_report(desk: Desk) -> app_commands.Command[Any, ..., Any]:
         if job_id is None:
             raise Refusal(RefusalCode.JOB_UNKNOWN)
         await desk.services.moderation.report(job_id, desk.actor(interaction), ReportReason(reason), note or "")
-        await answer(interaction, cards.notice(words.REPORTED))
+        await answer(interaction, cards.notice(words.REPORTED()))
 
     return report
 
@@ -98,7 +98,7 @@ def build_rules(desk: Desk) -> app_commands.Group:
 async def agree(desk: Desk, interaction: Interaction, _subject: str) -> None:
     """Button "I agree" under the terms."""
     await desk.services.terms.accept(desk.actor(interaction))
-    await answer(interaction, cards.notice(words.AGREED))
+    await answer(interaction, cards.notice(words.AGREED()))
 
 
 async def open_report(_desk: Desk, interaction: Interaction, job_id: str) -> None:
@@ -112,7 +112,7 @@ async def report(desk: Desk, interaction: Interaction, job_id: str) -> None:
     values = form_values(dict(interaction.data or {}))
     reason = ReportReason(values.get("reason") or ReportReason.OTHER)
     await desk.services.moderation.report(job_id, desk.actor(interaction), reason, values.get("note", ""))
-    await answer(interaction, cards.notice(words.REPORTED))
+    await answer(interaction, cards.notice(words.REPORTED()))
 
 
 async def uphold(desk: Desk, interaction: Interaction, report_id: str) -> None:
@@ -125,7 +125,7 @@ async def uphold(desk: Desk, interaction: Interaction, report_id: str) -> None:
 async def dismiss(desk: Desk, interaction: Interaction, report_id: str) -> None:
     """Button "Nothing is wrong"."""
     await desk.services.moderation.dismiss(report_id, desk.actor(interaction))
-    await answer(interaction, cards.notice(words.DISMISSED))
+    await answer(interaction, cards.notice(words.DISMISSED()))
 
 
 async def remove_rule(desk: Desk, interaction: Interaction, rule_id: str) -> None:
@@ -137,13 +137,13 @@ async def remove_rule(desk: Desk, interaction: Interaction, rule_id: str) -> Non
 async def grant(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
     """Buttons "I agree" and "Allow" of a likeness."""
     await desk.services.likenesses.grant(dataset_id, desk.actor(interaction))
-    await answer(interaction, cards.notice(words.GRANTED))
+    await answer(interaction, cards.notice(words.GRANTED()))
 
 
 async def refuse(desk: Desk, interaction: Interaction, dataset_id: str) -> None:
     """Button "No" of a likeness."""
     await _withdraw(desk, interaction, dataset_id)
-    await answer(interaction, cards.notice(words.REFUSED))
+    await answer(interaction, cards.notice(words.REFUSED()))
 
 
 async def revoke(desk: Desk, interaction: Interaction, dataset_id: str) -> None:

@@ -15,6 +15,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.services.loras import parse_stack
 from bot.services.servers import ContentLevel, Limits, QuotaWindow, ServerSettings
 from bot.ui import admin_cards
+from bot.ui.language import LANGUAGES as LANGUAGES_SPOKEN
 from bot.ui.text import admin as words
 from engine.contracts.generation import Quality
 
@@ -23,7 +24,7 @@ WINDOWS = [app_commands.Choice(name=window.value, value=window.value) for window
 OWN_LANGUAGE = "own"
 LANGUAGES = [
     app_commands.Choice(name="each reader's own", value=OWN_LANGUAGE),
-    *(app_commands.Choice(name=name, value=code) for code, name in words.LANGUAGES.items()),
+    *(app_commands.Choice(name=name, value=code) for code, name in LANGUAGES_SPOKEN.items()),
 ]
 ALLOWED = [app_commands.Choice(name="allow", value=1), app_commands.Choice(name="take off the list", value=0)]
 

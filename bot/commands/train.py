@@ -11,13 +11,14 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot import media
+from bot import languages, media
 from bot.commands.desk import Desk, Interaction, answer
 from bot.commands.uploads import Upload, scratch_folder
 from bot.errors import Refusal, RefusalCode
 from bot.services.datasets import DatasetReport
 from bot.services.likenesses import Likeness
 from bot.ui import cards, dataset_cards, safety_cards
+from bot.ui.language import speaking
 from bot.ui.modals import AddFilesForm, CaptionsForm, form_values
 from bot.ui.text import forms
 from bot.ui.text import safety as safety_words
@@ -196,7 +197,8 @@ async def _ask(desk: Desk, interaction: Interaction, question: Likeness) -> None
     desk.place(interaction)
     channel = interaction.client.get_partial_messageable(interaction.channel_id or 0, guild_id=interaction.guild_id)
     asked = discord.AllowedMentions(everyone=False, roles=False, users=[discord.Object(question.person_id)])
-    await channel.send(view=safety_cards.question(question), allowed_mentions=asked)
+    with speaking(await languages.of_place(desk.services.servers, interaction.client, interaction.guild_id)):
+        await channel.send(view=safety_cards.question(question), allowed_mentions=asked)
     await desk.services.likenesses.asked(question.dataset_id)
     notice = cards.notice(safety_words.likeness_asked(question.person_id))
     await interaction.followup.send(view=notice, ephemeral=True, allowed_mentions=discord.AllowedMentions.none())

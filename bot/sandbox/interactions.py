@@ -166,8 +166,8 @@ class Interactions:
             permissions = int(world.permissions(channel, user))
             body |= {
                 "guild_id": str(guild.id),
-                "guild_locale": "en-US",
-                "guild": {"id": str(guild.id), "locale": "en-US", "features": []},
+                "guild_locale": guild.locale,
+                "guild": {"id": str(guild.id), "locale": guild.locale, "features": []},
                 "member": member_json(guild.members[user.id], world, guild, permissions=permissions),
                 "context": 0,
                 "authorizing_integration_owners": {"0": str(guild.id)},

@@ -110,7 +110,7 @@ def guild_json(guild: Guild, world: World) -> Json:
         "system_channel_flags": 0,
         "premium_tier": guild.premium_tier,
         "premium_subscription_count": 0,
-        "preferred_locale": "en-US",
+        "preferred_locale": guild.locale,
         "nsfw_level": 0,
         "premium_progress_bar_enabled": False,
         "joined_at": world.clock.iso(),

@@ -12,7 +12,7 @@ from rich.markup import escape
 from bot.sandbox.player import Played, Player
 from bot.sandbox.processes import Stack
 from bot.sandbox.records import Records
-from bot.sandbox.scenario import Scenario
+from bot.sandbox.scenario import GuildPart, Scenario
 from bot.sandbox.server import GuildSpec, LoopbackDiscord, Settings
 from bot.sandbox.transcript import Transcript
 
@@ -26,9 +26,7 @@ async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> li
     """
     state = folder / "run"
     offset_file = state / "clock-offset"
-    spec = GuildSpec(
-        scenario.guild.name, scenario.guild.premium_tier, scenario.guild.file_limit, tuple(c.name for c in scenario.guild.channels)
-    )
+    spec = _spec(scenario.guild)
     began = time.monotonic()
     async with LoopbackDiscord(spec, settings=Settings(rate_limits=scenario.rate_limits), offset_file=offset_file) as discord:
         _people(discord, scenario)
@@ -53,17 +51,21 @@ async def run_scenario(scenario: Scenario, folder: Path, console: Console) -> li
     return failures
 
 
+def _spec(part: GuildPart) -> GuildSpec:
+    return GuildSpec(part.name, part.premium_tier, part.file_limit, tuple(channel.name for channel in part.channels), part.locale)
+
+
 def _people(discord: LoopbackDiscord, scenario: Scenario) -> None:
     guilds = {scenario.guild.name: discord.guild}
     for other in scenario.other_guilds:
-        spec = GuildSpec(other.name, other.premium_tier, other.file_limit, tuple(c.name for c in other.channels))
-        guilds[other.name] = discord.add_guild(spec)
+        guilds[other.name] = discord.add_guild(_spec(other))
     for channel in [channel for guild in (scenario.guild, *scenario.other_guilds) for channel in guild.channels]:
         if channel.deny:
             discord.deny(channel.name, *channel.deny)
     for name, part in scenario.people.items():
         guild = guilds[part.guild or scenario.guild.name]
-        discord.user(name, guild).account.accepts_dms = part.accepts_dms
+        account = discord.user(name, guild).account
+        account.accepts_dms, account.locale = part.accepts_dms, part.locale
         if part.permissions:
             discord.give_role(name, f"{name}'s role", part.permissions, guild)
         for role in part.roles:

@@ -31,6 +31,7 @@ class GuildPart(Part):
     premium_tier: int = Field(default=0, ge=0, le=3)
     file_limit: int | None = None  # bytes, None for the tier's
     channels: tuple[ChannelSpec, ...] = (ChannelSpec(name="general"),)
+    locale: str = "en-US"
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -45,6 +46,7 @@ class PersonPart(Part):
     roles: tuple[str, ...] = ()
     guild: str | None = None
     accepts_dms: bool = True
+    locale: str = "en-US"  # the language of their Discord
     operator: bool = False  # one of those who run this bot
 
 

@@ -46,6 +46,7 @@ class GuildSpec:
     premium_tier: int = 0
     file_limit: int | None = None  # bytes per file, None for the tier's
     channels: tuple[str, ...] = DEFAULT_CHANNELS
+    locale: str = "en-US"
 
 
 @dataclass
@@ -182,7 +183,7 @@ class LoopbackDiscord:
 
     def add_guild(self, spec: GuildSpec) -> Guild:
         """A guild with its channels; announced to live sessions."""
-        guild = self.world.add_guild(spec.name, premium_tier=spec.premium_tier, file_limit=spec.file_limit)
+        guild = self.world.add_guild(spec.name, premium_tier=spec.premium_tier, file_limit=spec.file_limit, locale=spec.locale)
         for name in spec.channels:
             self.world.add_channel(guild, name)
         self.gateway.dispatch("GUILD_CREATE", guild_json(guild, self.world), intent=INTENT_GUILDS, guild_id=guild.id)

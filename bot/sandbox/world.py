@@ -99,7 +99,7 @@ class Channel:
 
 @dataclass
 class Guild:
-    """A community. `file_limit` overrides the tier's bytes per file."""
+    """A community. `file_limit` overrides the tier's bytes per file; `locale` is the language its owner chose in Discord."""
 
     id: int
     name: str
@@ -108,6 +108,7 @@ class Guild:
     roles: dict[int, Role] = field(default_factory=dict)
     members: dict[int, Member] = field(default_factory=dict)
     file_limit: int | None = None
+    locale: str = "en-US"
     bot_inside: bool = True
 
     @property
@@ -291,10 +292,10 @@ class World:
         self.users[user.id] = user
         return user
 
-    def add_guild(self, name: str, *, premium_tier: int = 0, file_limit: int | None = None) -> Guild:
+    def add_guild(self, name: str, *, premium_tier: int = 0, file_limit: int | None = None, locale: str = "en-US") -> Guild:
         """A new guild with the bot inside; its owner is a person who never speaks."""
         owner = self.add_user(f"{name.lower()}-owner")
-        guild = Guild(self.ids.next(), name, premium_tier, owner.id, file_limit=file_limit)
+        guild = Guild(self.ids.next(), name, premium_tier, owner.id, file_limit=file_limit, locale=locale)
         guild.roles[guild.id] = Role(guild.id, "@everyone", EVERYONE_PERMISSIONS)
         guild.members[owner.id] = Member(owner)
         bot_role = Role(self.ids.next(), APPLICATION_NAME, EVERYONE_PERMISSIONS)

@@ -50,6 +50,12 @@ class Notices:
         """What should be sent now, oldest first."""
         return await table.due(self.database.reader, self.clock(), limit)
 
+    async def server_of(self, notice: Notice) -> int | None:
+        """Whose language it is written in: of a message to a person, the server they last made something in."""
+        if notice.user_id is None:
+            return notice.guild_id
+        return await table.last_server(self.database.reader, notice.user_id)
+
     async def sent(self, notice: Notice) -> None:
         """It is in Discord."""
         async with self.database.transaction() as tx:

@@ -10,7 +10,7 @@ from bot.services.values import Actor
 from bot.storage import loras as table
 from bot.storage.database import Database
 from bot.storage.loras import Offer, Visibility
-from engine.contracts.lora import MAX_STACK
+from engine.contracts.lora import MAX_STACK, LoraKind
 
 MAX_CHOICES = 25
 MAX_CHOICE_CHARS = 100
@@ -19,10 +19,10 @@ OFFERED_WEIGHTS = ("1", "0.8", "0.6", "0.4", "1.2")
 
 @dataclass(frozen=True)
 class Choice:
-    """An autocomplete choice: at most 100 characters each."""
+    """A LoRA to choose: what its choice stands for, and its kind."""
 
-    label: str
     value: str
+    kind: LoraKind
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Shelf:
     async def names(self, text: str, actor: Actor) -> list[Choice]:
         """At most 25 single LoRAs whose name has `text` in it, those that begin with it first."""
         found = _matching(await self.seen(actor), text.strip().lower())
-        return [Choice(label=_label(offer.name, offer), value=offer.name) for offer in islice(found, MAX_CHOICES)]
+        return [Choice(offer.name, offer.kind) for offer in islice(found, MAX_CHOICES)]
 
     async def complete(self, text: str, actor: Actor) -> list[Choice]:
         """At most 25 ways to go on with a comma list; each value is the whole list so far with one more name."""
@@ -86,7 +86,7 @@ class Shelf:
         else:
             endings = ((offer.name, offer) for offer in _matching(offers, last))
         values = ((", ".join([*done, ending]), offer) for ending, offer in endings)
-        fitting = (Choice(label=_label(value, offer), value=value) for value, offer in values if len(value) <= MAX_CHOICE_CHARS)
+        fitting = (Choice(value, offer.kind) for value, offer in values if len(value) <= MAX_CHOICE_CHARS)
         return list(islice(fitting, MAX_CHOICES))
 
 
@@ -106,8 +106,3 @@ def _matching(offers: Iterable[Offer], text: str) -> Iterator[Offer]:
         elif text in offer.name:
             later.append(offer)
     yield from later
-
-
-def _label(value: str, offer: Offer) -> str:
-    label = f"{value} ({offer.kind})"
-    return label if len(label) <= MAX_CHOICE_CHARS else value

@@ -60,6 +60,14 @@ async def due(db: Connection, now: float, limit: int) -> list[NoticeRecord]:
     ]
 
 
+async def last_server(db: Connection, user_id: int) -> int | None:
+    """Where the latest job of a person ended."""
+    rows = await db.execute_fetchall(
+        "SELECT guild_id FROM jobs WHERE owner_id = ? AND guild_id IS NOT NULL ORDER BY finished_at DESC LIMIT 1", (user_id,)
+    )
+    return next((int(row["guild_id"]) for row in rows), None)
+
+
 async def close(tx: Connection, notice_id: int, state: str) -> None:
     """`pending -> sent | undeliverable`."""
     await tx.execute("UPDATE notices SET state = ? WHERE notice_id = ? AND state = 'pending'", (state, notice_id))

@@ -56,7 +56,7 @@ def usage(report: UsageReport) -> Card:
     """A server's last days; the chart is attached."""
     card = Card(INFO_COLOUR).say(words.usage_heading(len(report.days)))
     if not report.jobs:
-        return card.say(words.NO_USAGE).sealed()
+        return card.say(words.NO_USAGE()).sealed()
     card.say(words.usage_total(report.spent, report.people)).show(CHART, words.chart_alt(len(report.days), report.spent))
     kinds = sorted({count.kind for count in report.jobs})
     card.say(*(words.usage_jobs(kind, {count.status: count.jobs for count in report.jobs if count.kind == kind}) for kind in kinds))
@@ -66,9 +66,9 @@ def usage(report: UsageReport) -> Card:
 
 def settings(current: ServerSettings, done: str = "") -> Card:
     """Everything that is set in a server; `done`: what was just changed."""
-    card = Card(INFO_COLOUR).say(words.SETTINGS_HEADING, done)
+    card = Card(INFO_COLOUR).say(words.SETTINGS_HEADING(), done)
     card.say(words.channels_line(sorted(current.channels)), words.roles_line(sorted(current.roles)))
-    card.line().say(words.limits_line(words.EVERYBODY, current.limits, current.window))
+    card.line().say(words.limits_line(words.EVERYBODY(), current.limits, current.window))
     overrides = sorted(current.role_limits.items())[: words.LISTED_PLACES]
     card.say(*(words.limits_line(words.role(role_id), limits, current.window) for role_id, limits in overrides))
     card.say(words.server_units_line(current.server_units, current.window))
@@ -78,7 +78,7 @@ def settings(current: ServerSettings, done: str = "") -> Card:
         words.language_line(current.language),
         words.log_line(current.log_channel_id),
     )
-    return card.say(words.SETTINGS_HINT).sealed()
+    return card.say(words.SETTINGS_HINT()).sealed()
 
 
 def notice(sent: Notice) -> Card:

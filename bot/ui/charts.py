@@ -6,9 +6,12 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import font_roboto
 from PIL import Image, ImageDraw, ImageFont
 
 from bot.services.quotas import UsageDay
+from bot.ui import format as fmt
+from bot.ui.text import admin as words
 
 WIDTH, HEIGHT = 960, 420  # pixels; shown at about half that
 GROUND, GRID, INK, FAINT = "#1e1f22", "#35373c", "#dbdee1", "#949ba4"
@@ -21,7 +24,7 @@ def usage(days: Sequence[UsageDay], limit: int | None = None) -> bytes:
     """A PNG with one bar per day, today last: spent units below, held ones on top; `limit` is a line across when it is near."""
     image = Image.new("RGB", (WIDTH, HEIGHT), GROUND)
     draw = ImageDraw.Draw(image)
-    small, large = ImageFont.load_default(22), ImageFont.load_default(24)
+    small, large = (ImageFont.truetype(font_roboto.Roboto, size) for size in (22, 24))
     highest = max((day.spent + day.held for day in days), default=0)
     # a limit far above what was used would press every bar flat
     shown_limit = limit if limit and highest * 4 >= limit else None
@@ -44,7 +47,7 @@ def usage(days: Sequence[UsageDay], limit: int | None = None) -> bytes:
         _bar(draw, middle, thick, y_of(day.spent), y_of(day.spent + day.held), HELD)
         if (len(days) - 1 - index) % every == 0:
             when = datetime.fromtimestamp(day.day, UTC)
-            draw.text((middle, HEIGHT - _BOTTOM + 12), f"{when.day} {when:%b}", font=small, fill=FAINT, anchor="mt")
+            draw.text((middle, HEIGHT - _BOTTOM + 12), fmt.short_day(when), font=small, fill=FAINT, anchor="mt")
     if shown_limit is not None:
         for left in range(_LEFT, WIDTH - _RIGHT, 24):
             draw.line([(left, y_of(shown_limit)), (left + 12, y_of(shown_limit))], fill=LIMIT, width=3)
@@ -61,12 +64,12 @@ def _bar(draw: ImageDraw.ImageDraw, middle: float, thick: float, bottom: float, 
 
 
 def _legend(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, *, held: bool, limit: int | None) -> None:
-    entries = [(SPENT, "spent"), *([(HELD, "held by open jobs")] if held else []), *([(LIMIT, f"limit {limit:,}")] if limit else [])]
+    entries = [(SPENT, words.SPENT()), *([(HELD, words.HELD())] if held else []), *([(LIMIT, words.limit_mark(limit))] if limit else [])]
     left = float(_LEFT)
-    for colour, words in entries:
+    for colour, label in entries:
         draw.rounded_rectangle([left, 24, left + 18, 42], radius=4, fill=colour)
-        draw.text((left + 28, 33), words, font=font, fill=INK, anchor="lm")
-        left += 28 + draw.textlength(words, font=font) + 36
+        draw.text((left + 28, 33), label, font=font, fill=INK, anchor="lm")
+        left += 28 + draw.textlength(label, font=font) + 36
 
 
 def _round_up(value: float) -> float:
@@ -80,5 +83,5 @@ def _round_up(value: float) -> float:
 def _short(units: float) -> str:
     for size, mark in ((1_000_000, "M"), (1000, "k")):
         if units >= size:
-            return f"{units / size:g}{mark}"
-    return f"{units:g}"
+            return f"{fmt.number(units / size)}{mark}"
+    return fmt.number(units)

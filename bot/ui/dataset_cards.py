@@ -60,7 +60,8 @@ def sheet(report: DatasetReport) -> tuple[Sheet, list[bytes | None]]:
         tiles.append(Tile(label=item.filename, state=state, words=both([weakness(each) for each in notes]) if notes else ""))
         thumbs.append(item.thumb)
     said = _said(report)
-    return Sheet(heading=findings.items_heading(data.name, data.kind, len(report.items)), lines=tuple(said), tiles=tuple(tiles)), thumbs
+    heading = findings.items_heading(data.name, data.kind, len(report.items))
+    return Sheet(heading=heading, lines=tuple(said), tiles=tuple(tiles), more=findings.MORE_ITEMS()), thumbs
 
 
 def captions(report: DatasetReport, page: int) -> Card:

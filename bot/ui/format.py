@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from datetime import date
+
+from babel.dates import format_date
+
+from bot.ui.language import _, current, grouped
 
 _SPECIAL = re.compile(r"[\\*_~|`<>@#\[\]]")
 _LINE_START = re.compile(r"^(?:[-+]|\d+\.)")
@@ -34,9 +39,11 @@ def code(text: str, limit: int = 100) -> str:
     return f"`{plain(text, limit).replace('`', chr(39)) or ' '}`"
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """`3 pictures`, `1 picture`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def number(value: float, digits: int | None = None) -> str:
+    """`1,200`, `0.5`, or with so many `digits` behind the point; written as the reader's language does."""
+    if digits is not None:
+        return grouped(f"{value:.{digits}f}")
+    return grouped(f"{value:,}" if isinstance(value, int) else f"{value:g}")
 
 
 def duration(seconds: float) -> str:
@@ -54,8 +61,8 @@ def megabytes(size: int) -> str:
     """A file size in the unit Discord's own limits use (MiB, called MB there)."""
     mebi = size / 2**20
     if mebi >= 1000:
-        return f"{mebi / 1024:.0f} GB" if mebi >= 10_240 else f"{mebi / 1024:.1f} GB"
-    return f"{mebi:.0f} MB" if mebi >= 10 else f"{mebi:.1f} MB" if mebi >= 0.1 else f"{max(1, round(size / 1024))} kB"
+        return f"{number(mebi / 1024, 0 if mebi >= 10_240 else 1)} GB"
+    return f"{number(mebi, 0 if mebi >= 10 else 1)} MB" if mebi >= 0.1 else f"{max(1, round(size / 1024))} kB"
 
 
 def bar(part: float, total: float, width: int = 12) -> str:
@@ -77,5 +84,21 @@ def clock(at: float) -> str:
 
 
 def weight(value: float) -> str:
-    """A LoRA weight without needless zeros: `0.9`, `1`."""
+    """A LoRA weight without needless zeros, as it is typed in every language: `0.9`, `1`."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def day(at: float) -> str:
+    """The date of `at`, in the reader's own time zone and language."""
+    return f"<t:{int(at)}:D>"
+
+
+def moment(at: float) -> str:
+    """Date and time of `at`, in the reader's own time zone and language."""
+    return f"<t:{int(at)}:f>"
+
+
+def short_day(day: date) -> str:
+    """`3 Mar`, for the axis of a chart."""
+    written: str = format_date(day, _("d MMM"), locale=current())
+    return written

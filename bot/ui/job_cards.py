@@ -8,7 +8,8 @@ from bot.services.jobs import JobView
 from bot.storage.jobs import JobRecord
 from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, INFO_COLOUR, RUNNING_COLOUR, WAITING_COLOUR, Card
-from bot.ui.text import fittings, lines
+from bot.ui.language import _
+from bot.ui.text import fittings, lines, results
 from engine.contracts.events import Phase
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.status import JobStatus
@@ -48,7 +49,7 @@ def status(view: JobView, *, preview: str | None = None) -> Card:
     card.say(*(lines.training_heading(job) if isinstance(job, TrainLora) else lines.rendering_heading(job)))
     card.say(*_state_lines(view))
     if record.attempt > 1:
-        card.say(lines.MACHINE_CHANGED)
+        card.say(lines.MACHINE_CHANGED())
     if preview is not None and running:
         card.show(preview, lines.preview_alt(job, record.steps_done))
     card.say(lines.owned_by(record.owner_id, charge(record)))
@@ -59,9 +60,9 @@ def status(view: JobView, *, preview: str | None = None) -> Card:
 
 def jobs(found: Sequence[JobView], files: Mapping[str, str] | None = None) -> Card:
     """My jobs: open ones first, each with its cancel button. `files`: job id to a download link of a result that is not in its channel."""
-    card = Card(INFO_COLOUR).say(lines.JOBS_HEADING)
+    card = Card(INFO_COLOUR).say(lines.JOBS_HEADING())
     if not found:
-        return card.say(lines.NO_JOBS).sealed()
+        return card.say(lines.NO_JOBS()).sealed()
     for view in found[:LISTED_JOBS]:
         record = view.record
         if record.status.terminal:
@@ -75,7 +76,12 @@ def jobs(found: Sequence[JobView], files: Mapping[str, str] | None = None) -> Ca
 
 def shared(job_id: str, address: str) -> Card:
     """The address of a clip's page, and the button that closes it."""
-    return Card(INFO_COLOUR).say(*lines.shared(address)).buttons(views.link_button(address, "Open"), views.unshare_button(job_id)).sealed()
+    return (
+        Card(INFO_COLOUR)
+        .say(*results.shared(address))
+        .buttons(views.link_button(address, _("Open")), views.unshare_button(job_id))
+        .sealed()
+    )
 
 
 def message_url(record: JobRecord) -> str | None:
@@ -89,7 +95,7 @@ def _state_lines(view: JobView) -> list[str]:
     """What an open job is doing."""
     record, progress = view.record, view.progress
     if record.cancel_requested:
-        return [lines.STOPPING]
+        return [lines.STOPPING()]
     if record.status is not JobStatus.RUNNING:
         return [lines.waiting(view.position, view.eta)]
     step, total = (progress.step, progress.total_steps) if progress is not None else (record.steps_done, record.total_steps)

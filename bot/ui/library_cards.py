@@ -16,8 +16,9 @@ from bot.storage.library import Version
 from bot.storage.loras import LoraState
 from bot.ui import dataset_cards, shelf_ids, views
 from bot.ui.cards import DONE_COLOUR, INFO_COLOUR, WAITING_COLOUR, Card
+from bot.ui.language import _
 from bot.ui.text import library as words
-from bot.ui.text import lines
+from bot.ui.text import results
 from engine.contracts.bases import BASES
 
 BUTTONS_PER_ROW = 3  # names are long; more would be cut on a phone
@@ -40,31 +41,31 @@ def page(found: Page, pictures: Mapping[str, str], asker_id: int) -> Card:
         if name is None:
             card.say(entry)
         else:
-            card.beside(entry, ui.Thumbnail(f"attachment://{name}", description=lines.lora_alt(lora.kind, lora.name)))
+            card.beside(entry, ui.Thumbnail(f"attachment://{name}", description=results.lora_alt(lora.kind, lora.name)))
     buttons = [views.lora_button(lora.lora_id, lora.name) for lora in found.loras]
     for start in range(0, len(buttons), BUTTONS_PER_ROW):
         card.buttons(*buttons[start : start + BUTTONS_PER_ROW])
     if found.pages > 1:
         back, on = (shelf_ids.encode(max(1, number), filters) for number in (found.number - 1, found.number + 1))
         card.buttons(
-            views.page_button("back", back, "◀ Newer", disabled=found.number == 1),
-            views.page_button("next", on, "Older ▶", disabled=found.number == found.pages),
+            views.page_button("back", back, "◀ " + _("Newer"), disabled=found.number == 1),
+            views.page_button("next", on, _("Older") + " ▶", disabled=found.number == found.pages),
         )
-    return card.say(words.STACK_HINT).sealed()
+    return card.say(words.STACK_HINT()).sealed()
 
 
 def _nothing(found: Page) -> str:
     filters = found.filters
     if filters.text or filters.kind or filters.owner_id:
-        return words.NOTHING_FOUND
-    return {Scope.MINE: words.EMPTY_MINE, Scope.PUBLIC: words.EMPTY_PUBLIC}.get(filters.scope, words.EMPTY_LIBRARY)
+        return words.NOTHING_FOUND()
+    return {Scope.MINE: words.EMPTY_MINE(), Scope.PUBLIC: words.EMPTY_PUBLIC()}.get(filters.scope, words.EMPTY_LIBRARY())
 
 
 def details(shown: Details, files: Mapping[str, str]) -> Card:
     """One LoRA. `files`: "preview" (MP4) or "poster" (PNG), and "chart" (PNG), to names of attached files."""
     lora = shown.lora
     card = Card(WAITING_COLOUR if lora.withheld else DONE_COLOUR).say(words.detail_heading(lora.name, lora.kind))
-    alt = lines.lora_alt(lora.kind, lora.name)
+    alt = results.lora_alt(lora.kind, lora.name)
     alts = {"preview": alt, "poster": alt, "chart": words.chart_alt(lora.name)}
     card.gallery([(files[key], text) for key, text in alts.items() if key in files])
     if lora.withheld is not None:
@@ -90,11 +91,11 @@ def details(shown: Details, files: Mapping[str, str]) -> Card:
 def _how_made(lora: Lora, versions: Sequence[Version]) -> str:
     used = next((version for version in versions if version.version == lora.version), None)
     if used is None:
-        return words.NO_VERSIONS if lora.state is LoraState.TRAINING else ""
+        return words.NO_VERSIONS() if lora.state is LoraState.TRAINING else ""
     facts = used.manifest
     base = BASES[lora.base].title if lora.base in BASES else lora.base
     made = words.training_facts(facts.rank, facts.items, facts.steps, facts.final_loss, used.version, used.created_at)
-    return f"{made}\n-# {lines.AI_GENERATED} previews, base {base}"
+    return f"{made}\n{words.previews_of(base)}"
 
 
 def confirm_delete(shown: Details) -> Card:
@@ -122,7 +123,7 @@ def download(lora: Lora, link: str, expires_at: float, licence: str) -> Card:
     """The link to a file."""
     assert lora.file is not None
     card = Card(INFO_COLOUR).say(*words.download_ready(lora.name, lora.version, lora.file.size, expires_at, licence))
-    return card.buttons(views.link_button(link, "Download")).sealed()
+    return card.buttons(views.link_button(link, _("Download"))).sealed()
 
 
 def imported(done: Imported) -> Card:
@@ -130,7 +131,7 @@ def imported(done: Imported) -> Card:
     lora, facts = done.lora, done.facts
     card = Card(DONE_COLOUR).say(*words.imported(lora.name, lora.kind, facts.rank, facts.dialect, audio=facts.touches_audio))
     card.say(*words.examples(lora.name, lora.kind, lora.trigger, lora.examples))
-    return card.buttons(views.lora_button(lora.lora_id, "Show it")).sealed()
+    return card.buttons(views.lora_button(lora.lora_id, _("Show it"))).sealed()
 
 
 def new_version(report: DatasetReport) -> Card:
@@ -140,9 +141,9 @@ def new_version(report: DatasetReport) -> Card:
 
 def casts(found: Sequence[Cast]) -> Card:
     """Saved stacks."""
-    card = Card(INFO_COLOUR).say(words.CASTS_HEADING)
+    card = Card(INFO_COLOUR).say(words.CASTS_HEADING())
     if not found:
-        return card.say(words.NO_CASTS).sealed()
+        return card.say(words.NO_CASTS()).sealed()
     for cast in found:
         card.say(words.cast_entry(cast.name, members(cast), mine=cast.mine))
     return card.sealed()

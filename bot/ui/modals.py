@@ -33,7 +33,7 @@ class AddFilesForm(ui.Modal):
     def __init__(self, dataset_id: str, name: str) -> None:
         super().__init__(title=forms.add_files_title(name), custom_id=f"form:files:{dataset_id}", timeout=FORM_TIMEOUT_S)
         upload: ui.FileUpload[Any] = ui.FileUpload(custom_id="files", required=True, min_values=1, max_values=MAX_FILES)
-        self.add_item(ui.Label(text=forms.ADD_FILES_LABEL, description=forms.ADD_FILES_HINT, component=upload))
+        self.add_item(ui.Label(text=forms.ADD_FILES_LABEL(), description=forms.ADD_FILES_HINT(), component=upload))
 
 
 class CaptionsForm(ui.Modal):
@@ -73,38 +73,40 @@ class EditLoraForm(ui.Modal):
             required=False,
             max_length=MAX_EXAMPLES * (MAX_EXAMPLE_CHARS + 1),
         )
-        self.add_item(ui.Label(text=forms.EDIT_NAME_LABEL, description=forms.EDIT_NAME_HINT, component=name))
-        self.add_item(ui.Label(text=forms.EDIT_VISIBILITY_LABEL, component=visibility))
-        self.add_item(ui.Label(text=forms.EDIT_EXAMPLES_LABEL, description=forms.EDIT_EXAMPLES_HINT, component=examples))
+        self.add_item(ui.Label(text=forms.EDIT_NAME_LABEL(), description=forms.EDIT_NAME_HINT(), component=name))
+        self.add_item(ui.Label(text=forms.EDIT_VISIBILITY_LABEL(), component=visibility))
+        self.add_item(ui.Label(text=forms.EDIT_EXAMPLES_LABEL(), description=forms.EDIT_EXAMPLES_HINT(), component=examples))
 
 
 class ReportForm(ui.Modal):
     """What is wrong with a result."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(title=forms.REPORT_TITLE, custom_id=f"form:report:{job_id}", timeout=FORM_TIMEOUT_S)
+        super().__init__(title=forms.REPORT_TITLE(), custom_id=f"form:report:{job_id}", timeout=FORM_TIMEOUT_S)
         options = [discord.SelectOption(label=forms.REPORT_REASONS[reason], value=reason) for reason in ReportReason]
         reason: ui.Select[Any] = ui.Select(custom_id="reason", options=options, min_values=1, max_values=1)
         note: ui.TextInput[Any] = ui.TextInput(
             custom_id="note", style=discord.TextStyle.paragraph, required=False, max_length=MAX_NOTE_CHARS
         )
-        self.add_item(ui.Label(text=forms.REPORT_REASON_LABEL, component=reason))
-        self.add_item(ui.Label(text=forms.REPORT_NOTE_LABEL, description=forms.REPORT_NOTE_HINT, component=note))
+        self.add_item(ui.Label(text=forms.REPORT_REASON_LABEL(), component=reason))
+        self.add_item(ui.Label(text=forms.REPORT_NOTE_LABEL(), description=forms.REPORT_NOTE_HINT(), component=note))
 
 
 class RemixForm(ui.Modal):
     """What becomes of a picture or clip of somebody's message; `moves`: it is a clip, so there is a choice."""
 
     def __init__(self, subject: str, *, moves: bool) -> None:
-        super().__init__(title=forms.REMIX_MENU, custom_id=f"form:remix:{subject}", timeout=FORM_TIMEOUT_S)
+        super().__init__(title=forms.REMIX_MENU(), custom_id=f"form:remix:{subject}", timeout=FORM_TIMEOUT_S)
         prompt: ui.TextInput[Any] = ui.TextInput(custom_id="prompt", style=discord.TextStyle.paragraph, max_length=2000)
         stack: ui.TextInput[Any] = ui.TextInput(custom_id="loras", required=False, max_length=100, placeholder=forms.REMIX_LORAS_EXAMPLE)
-        self.add_item(ui.Label(text=forms.REMIX_PROMPT_LABEL, component=prompt))
-        self.add_item(ui.Label(text=forms.REMIX_LORAS_LABEL, component=stack))
+        self.add_item(ui.Label(text=forms.REMIX_PROMPT_LABEL(), component=prompt))
+        self.add_item(ui.Label(text=forms.REMIX_LORAS_LABEL(), component=stack))
         if moves:
-            options = [discord.SelectOption(label=label, value=value, default=not n) for n, (value, label) in enumerate(forms.USES.items())]
+            options = [
+                discord.SelectOption(label=label, value=value, default=not n) for n, (value, label) in enumerate(forms.uses().items())
+            ]
             use: ui.Select[Any] = ui.Select(custom_id="use", options=options, min_values=1, max_values=1)
-            self.add_item(ui.Label(text=forms.REMIX_USE_LABEL, component=use))
+            self.add_item(ui.Label(text=forms.REMIX_USE_LABEL(), component=use))
 
 
 def form_values(data: Mapping[str, Any]) -> dict[str, str]:

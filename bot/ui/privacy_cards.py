@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.config import BotSettings
 from bot.ui import views
 from bot.ui.cards import INFO_COLOUR, WAITING_COLOUR, Card
+from bot.ui.language import _
 from bot.ui.text import privacy as words
 
 
@@ -18,9 +19,9 @@ def about(settings: BotSettings) -> Card:
 
 def export(link: str, size: int, expires_at: float) -> Card:
     """The link to the zip."""
-    return Card(INFO_COLOUR).say(*words.export_ready(size, expires_at)).buttons(views.link_button(link, "Download")).sealed()
+    return Card(INFO_COLOUR).say(*words.export_ready(size, expires_at)).buttons(views.link_button(link, _("Download"))).sealed()
 
 
 def confirm_delete() -> Card:
     """Asked before somebody is forgotten."""
-    return Card(WAITING_COLOUR).say(*words.CONFIRM).buttons(views.forget_button()).sealed()
+    return Card(WAITING_COLOUR).say(*words.confirm()).buttons(views.forget_button()).sealed()

@@ -13,7 +13,7 @@ from bot.storage.jobs import JobRecord
 from bot.ui import text, views
 from bot.ui.cards import DONE_COLOUR, FAILED_COLOUR, Card
 from bot.ui.job_cards import charge, title
-from bot.ui.text import checkpoints, fittings, lines
+from bot.ui.text import checkpoints, fittings, lines, results
 from engine.contracts.bases import BASES
 from engine.contracts.generation import GenerationMode
 from engine.contracts.jobs import GenerateVideo
@@ -37,7 +37,7 @@ def result(view: JobView, shown: Shown) -> Card:
     record = view.record
     outcome, job = record.result, record.job
     if isinstance(outcome, LoraTrained) and record.withheld == "unchecked":
-        return _trained(record, outcome, replace(shown, note="\n".join(filter(None, [shown.note, lines.PREVIEW_DAMAGED]))))
+        return _trained(record, outcome, replace(shown, note="\n".join(filter(None, [shown.note, results.PREVIEW_DAMAGED()]))))
     if record.withheld is not None:
         return _withheld(record, shown)
     if isinstance(outcome, VideoRendered) and isinstance(job, GenerateVideo):
@@ -51,33 +51,35 @@ def failed(view: JobView, shown: Shown | None = None) -> Card:
     """A job that ended without its result: why, what to do, and that it cost nothing it should not."""
     record = view.record
     reason = text.failure(record.failure if record.failure is not None else text.FALLBACK_FAILURE)
-    card = Card(FAILED_COLOUR).say(lines.failed_heading(record.owner_id), lines.capital(title(record)), reason)
+    card = Card(FAILED_COLOUR).say(results.failed_heading(record.owner_id), lines.capital(title(record)), reason)
     card.say(shown.note if shown is not None else "")
-    card.say(lines.failed_foot(charge(record), record.job_id))
+    card.say(results.failed_foot(charge(record), record.job_id))
     again: list[ui.Item[Any]] = [views.again_button(record.job_id)] if isinstance(record.job, GenerateVideo) else []
     return card.buttons(*again, views.delete_button(record.job_id)).sealed()
 
 
 def _withheld(record: JobRecord, shown: Shown) -> Card:
     """In place of a result that may not be seen here."""
-    card = Card(FAILED_COLOUR).say(lines.withheld_heading(record.owner_id), lines.capital(title(record)), lines.withheld(record.withheld))
-    card.say(shown.note, lines.failed_foot(charge(record), record.job_id))
+    card = Card(FAILED_COLOUR).say(
+        results.withheld_heading(record.owner_id), lines.capital(title(record)), results.withheld(record.withheld)
+    )
+    card.say(shown.note, results.failed_foot(charge(record), record.job_id))
     again: list[ui.Item[Any]] = [views.again_button(record.job_id)] if record.withheld == "unchecked" else []
     return card.buttons(*again, views.delete_button(record.job_id)).sealed()
 
 
 def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: Shown) -> Card:
-    card = Card(DONE_COLOUR).say(lines.clip_heading(record.owner_id))
-    _media(card, shown, lines.clip_alt(job.prompt))
-    card.say(*lines.prompt_lines(job), lines.credit(shown.makers))
+    card = Card(DONE_COLOUR).say(results.clip_heading(record.owner_id))
+    _media(card, shown, results.clip_alt(job.prompt))
+    card.say(*results.prompt_lines(job), results.credit(shown.makers))
     card.say(
-        lines.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, _seconds(outcome), outcome.geometry.fps),
-        lines.made_with(_base_title(record.base), "made", outcome.seconds, charge(record)),
+        results.clip_facts(outcome.seed, outcome.posted_width, outcome.posted_height, _seconds(outcome), outcome.geometry.fps),
+        results.made_with(_base_title(record.base), outcome.seconds, charge(record)),
     )
     profile = BASES.get(record.base)
     if profile is not None:
         prices = remake_prices(profile, job, outcome)
-        card.say(lines.remake_prices(prices.again, prices.extend, prices.upscale))
+        card.say(results.remake_prices(prices.again, prices.extend, prices.upscale))
     remakes: list[ui.Item[Any]] = [views.again_button(record.job_id)]
     if varies(job):
         remakes.append(views.vary_button(record.job_id))
@@ -92,12 +94,12 @@ def _clip(record: JobRecord, job: GenerateVideo, outcome: VideoRendered, shown: 
 
 def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
     manifest = outcome.manifest
-    card = Card(DONE_COLOUR).say(lines.lora_heading(manifest.name, record.owner_id))
-    _media(card, shown, lines.lora_alt(manifest.kind, manifest.name))
+    card = Card(DONE_COLOUR).say(results.lora_heading(manifest.name, record.owner_id))
+    _media(card, shown, results.lora_alt(manifest.kind, manifest.name))
     card.say(
-        lines.lora_usage(manifest.name, manifest.kind, manifest.trigger),
-        *lines.lora_facts(manifest.kind, manifest.trigger, manifest.rank, manifest.items, outcome.steps, manifest.final_loss),
-        lines.made_with(_base_title(record.base), "trained", outcome.seconds, charge(record)),
+        results.lora_usage(manifest.name, manifest.kind, manifest.trigger),
+        *results.lora_facts(manifest.kind, manifest.trigger, manifest.rank, manifest.items, outcome.steps, manifest.final_loss),
+        results.made_with(_base_title(record.base), outcome.seconds, charge(record), trained=True),
     )
     if outcome.fitting is not None:
         card.say(lines.small(fittings.fitting(outcome.fitting)))
@@ -105,7 +107,7 @@ def _trained(record: JobRecord, outcome: LoraTrained, shown: Shown) -> Card:
         card.say(*checkpoints.choice(outcome.selection))
         if shown.chart is not None:
             card.show(shown.chart, checkpoints.chart_alt(outcome.selection))
-    others: list[ui.Item[Any]] = [views.versions_button(outcome.lora_id, checkpoints.PICK)] if outcome.kept else []
+    others: list[ui.Item[Any]] = [views.versions_button(outcome.lora_id, checkpoints.PICK())] if outcome.kept else []
     others += [views.animate_button(record.job_id)] if outcome.poster is not None else []
     return card.buttons(*others, *_download(shown), views.delete_button(record.job_id)).sealed()
 
@@ -114,7 +116,7 @@ def _media(card: Card, shown: Shown, alt: str) -> None:
     if shown.video is not None:
         card.show(shown.video, alt)
     if shown.picture is not None:
-        card.show(shown.picture, lines.still_alt(alt))
+        card.show(shown.picture, results.still_alt(alt))
     card.say(shown.note)
 
 

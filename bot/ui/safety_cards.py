@@ -18,16 +18,16 @@ LISTED_RULES = 10
 def terms() -> Card:
     """What people agree to, and the button; it stands where their command was refused."""
     card = Card(REFUSAL_COLOUR)
-    for block in words.TERMS:
+    for block in words.terms():
         card.say(block)
     return card.buttons(views.agree_button()).sealed()
 
 
 def reports(found: Sequence[OpenReport]) -> Card:
     """Open reports with the two decisions."""
-    card = Card(INFO_COLOUR).say(words.REPORTS_HEADING)
+    card = Card(INFO_COLOUR).say(words.REPORTS_HEADING())
     if not found:
-        return card.say(words.NO_REPORTS).sealed()
+        return card.say(words.NO_REPORTS()).sealed()
     for each in found:
         report, record = each.report, each.record
         link = job_cards.message_url(record)
@@ -38,9 +38,9 @@ def reports(found: Sequence[OpenReport]) -> Card:
 
 def rules(found: Sequence[PromptRule]) -> Card:
     """Rules of a server, each with its button."""
-    card = Card(INFO_COLOUR).say(words.RULES_HEADING)
+    card = Card(INFO_COLOUR).say(words.RULES_HEADING())
     if not found:
-        return card.say(words.NO_RULES).sealed()
+        return card.say(words.NO_RULES()).sealed()
     for rule in found[:LISTED_RULES]:
         entry = words.rule_entry(rule.kind, rule.expression, rule.reason, rule.guild_id)
         card.beside(entry, views.remove_rule_button(rule.rule_id))
@@ -51,9 +51,9 @@ def rules(found: Sequence[PromptRule]) -> Card:
 
 def audit(found: Sequence[AuditEntry]) -> Card:
     """Latest decisions."""
-    card = Card(INFO_COLOUR).say(words.AUDIT_HEADING)
+    card = Card(INFO_COLOUR).say(words.AUDIT_HEADING())
     said = [words.audit_entry(entry.at, entry.actor_id, entry.action, entry.subject) for entry in found]
-    return card.say(*(said or [words.NO_AUDIT])).sealed()
+    return card.say(*(said or [words.NO_AUDIT()])).sealed()
 
 
 def question(likeness: Likeness) -> Card:
@@ -64,9 +64,9 @@ def question(likeness: Likeness) -> Card:
 
 def likenesses(found: Sequence[Likeness]) -> Card:
     """LoRAs that show the reader, each with the button that withdraws or allows."""
-    card = Card(INFO_COLOUR).say(words.LIKENESS_HEADING)
+    card = Card(INFO_COLOUR).say(words.LIKENESS_HEADING())
     if not found:
-        return card.say(words.NO_LIKENESS).sealed()
+        return card.say(words.NO_LIKENESS()).sealed()
     for each in found:
         button = views.revoke_button(each.dataset_id) if each.state == "granted" else views.regrant_button(each.dataset_id)
         card.beside(words.likeness_entry(each.name, each.owner_id, each.state), button)

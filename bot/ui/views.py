@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import discord
 from discord import ui
 
+from bot.ui.language import _
+
 ULID = r"[0-9A-HJKMNP-TV-Z]{26}"
 SHELF = r"[0-9]{1,5}~[amsp]~[csmea]~[0-9]{0,20}~[A-Za-z0-9_-]{0,48}"
 """Page, scope, kind, owner and searched text (base64): the whole state of a page, so that it outlives a restart."""
@@ -178,63 +180,63 @@ BUTTONS: tuple[type[OwnedButton], ...] = (
 
 def again_button(job_id: str) -> JobButton:
     """Same request, new seed."""
-    return JobButton("again", job_id, "Again", discord.ButtonStyle.primary, "🔁")
+    return JobButton("again", job_id, _("Again"), discord.ButtonStyle.primary, "🔁")
 
 
 def vary_button(job_id: str) -> JobButton:
     """A relative of this clip."""
-    return JobButton("vary", job_id, "Vary", emoji="🎲")
+    return JobButton("vary", job_id, _("Vary"), emoji="🎲")
 
 
 def extend_button(job_id: str) -> JobButton:
     """Go on where the clip ends."""
-    return JobButton("extend", job_id, "Extend", emoji="⏩")
+    return JobButton("extend", job_id, _("Extend"), emoji="⏩")
 
 
 def upscale_button(job_id: str) -> JobButton:
     """The clip at twice the size."""
-    return JobButton("upscale", job_id, "Upscale", emoji="🔍")
+    return JobButton("upscale", job_id, _("Upscale"), emoji="🔍")
 
 
 def animate_button(job_id: str) -> JobButton:
     """A clip that begins with the still of a training."""
-    return JobButton("animate", job_id, "Animate", discord.ButtonStyle.primary, "🎬")
+    return JobButton("animate", job_id, _("Animate"), discord.ButtonStyle.primary, "🎬")
 
 
 def delete_button(job_id: str) -> JobButton:
     """Take the message out of the channel."""
-    return JobButton("delete", job_id, "Delete", emoji="🗑️")
+    return JobButton("delete", job_id, _("Delete"), emoji="🗑️")
 
 
 def share_button(job_id: str) -> JobButton:
     """Ask for the address of a page on the web."""
-    return JobButton("share", job_id, "Share", emoji="🔗")
+    return JobButton("share", job_id, _("Share"), emoji="🔗")
 
 
 def unshare_button(job_id: str) -> JobButton:
     """Close that page."""
-    return JobButton("unshare", job_id, "Stop sharing")
+    return JobButton("unshare", job_id, _("Stop sharing"))
 
 
-def cancel_button(job_id: str, label: str = "Cancel") -> JobButton:
+def cancel_button(job_id: str) -> JobButton:
     """Stop the job."""
-    return JobButton("cancel", job_id, label)
+    return JobButton("cancel", job_id, _("Cancel"))
 
 
 def add_button(dataset_id: str) -> DatasetButton:
     """Open the form that takes ten more files."""
-    return DatasetButton("add", dataset_id, "Add pictures", emoji="🖼️")
+    return DatasetButton("add", dataset_id, _("Add pictures"), emoji="🖼️")
 
 
 def start_button(dataset_id: str, *, warned: bool) -> DatasetButton:
     """Start the training; under the advised number the label says that the person was warned."""
     style = discord.ButtonStyle.secondary if warned else discord.ButtonStyle.success
-    return DatasetButton("start", dataset_id, "Train anyway" if warned else "Start training", style)
+    return DatasetButton("start", dataset_id, _("Train anyway") if warned else _("Start training"), style)
 
 
 def captions_button(dataset_id: str) -> DatasetButton:
     """Show the captions, from the first."""
-    return DatasetButton("captions", f"{dataset_id}.0", "Captions", emoji="📝")
+    return DatasetButton("captions", f"{dataset_id}.0", _("Captions"), emoji="📝")
 
 
 def captions_page_button(dataset_id: str, page: int, label: str) -> DatasetButton:
@@ -244,17 +246,17 @@ def captions_page_button(dataset_id: str, page: int, label: str) -> DatasetButto
 
 def edit_captions_button(dataset_id: str, page: int) -> DatasetButton:
     """Open the form with the captions of a page."""
-    return DatasetButton("caption", f"{dataset_id}.{page}", "Edit these", discord.ButtonStyle.primary)
+    return DatasetButton("caption", f"{dataset_id}.{page}", _("Edit these"), discord.ButtonStyle.primary)
 
 
 def back_button(dataset_id: str) -> DatasetButton:
     """Back to the card of the set."""
-    return DatasetButton("show", dataset_id, "Back")
+    return DatasetButton("show", dataset_id, _("Back"))
 
 
 def discard_button(dataset_id: str) -> DatasetButton:
     """Forget the data set."""
-    return DatasetButton("discard", dataset_id, "Discard", discord.ButtonStyle.danger)
+    return DatasetButton("discard", dataset_id, _("Discard"), discord.ButtonStyle.danger)
 
 
 def lora_button(lora_id: str, name: str) -> LoraButton:
@@ -264,85 +266,85 @@ def lora_button(lora_id: str, name: str) -> LoraButton:
 
 def edit_button(lora_id: str) -> LoraButton:
     """Open the form with name, visibility and examples."""
-    return LoraButton("edit", lora_id, "Edit", emoji="✏️")
+    return LoraButton("edit", lora_id, _("Edit"), emoji="✏️")
 
 
 def download_button(lora_id: str) -> LoraButton:
     """Ask for a link to the file."""
-    return LoraButton("download", lora_id, "Download", emoji="⬇️")
+    return LoraButton("download", lora_id, _("Download"), emoji="⬇️")
 
 
-def versions_button(lora_id: str, label: str = "Versions") -> LoraButton:
+def versions_button(lora_id: str, label: str | None = None) -> LoraButton:
     """List the versions, the steps of one training among them."""
-    return LoraButton("versions", lora_id, label, emoji="🕘")
+    return LoraButton("versions", lora_id, label or _("Versions"), emoji="🕘")
 
 
 def renew_button(lora_id: str) -> LoraButton:
     """Open a data set for a new version."""
-    return LoraButton("renew", lora_id, "New version", emoji="➕")
+    return LoraButton("renew", lora_id, _("New version"), emoji="➕")
 
 
 def lora_delete_button(lora_id: str) -> LoraButton:
     """Ask whether to delete it."""
-    return LoraButton("delete", lora_id, "Delete", discord.ButtonStyle.danger, "🗑️")
+    return LoraButton("delete", lora_id, _("Delete"), discord.ButtonStyle.danger, "🗑️")
 
 
 def erase_button(lora_id: str, name: str) -> LoraButton:
     """Delete it."""
-    return LoraButton("erase", lora_id, f"Delete {name} for good", discord.ButtonStyle.danger)
+    return LoraButton("erase", lora_id, _("Delete {name} for good", name=name), discord.ButtonStyle.danger)
 
 
 def use_version_button(lora_id: str, version: int) -> VersionButton:
     """Use this version from now on."""
-    return VersionButton("use", f"{lora_id}.{version}", f"Use version {version}")
+    return VersionButton("use", f"{lora_id}.{version}", _("Use version {version}", version=version))
 
 
 def forget_button() -> PersonButton:
     """Forget whoever presses it."""
-    return PersonButton("forget", "now", "Forget me", discord.ButtonStyle.danger)
+    return PersonButton("forget", "now", _("Forget me"), discord.ButtonStyle.danger)
 
 
 def report_button(job_id: str) -> JobButton:
     """Open the form that says what is wrong with a result."""
-    return JobButton("report", job_id, "Report", emoji="🚩")
+    return JobButton("report", job_id, _("Report"), emoji="🚩")
 
 
 def agree_button() -> TermsButton:
     """Agree to the terms."""
-    return TermsButton("agree", "now", "I agree", discord.ButtonStyle.success)
+    return TermsButton("agree", "now", _("I agree"), discord.ButtonStyle.success)
 
 
 def uphold_button(report_id: str) -> ReportButton:
     """Take the reported result down."""
-    return ReportButton("uphold", report_id, "Take it down", discord.ButtonStyle.danger)
+    return ReportButton("uphold", report_id, _("Take it down"), discord.ButtonStyle.danger)
 
 
 def dismiss_button(report_id: str) -> ReportButton:
     """Leave the reported result where it is."""
-    return ReportButton("dismiss", report_id, "Nothing is wrong")
+    return ReportButton("dismiss", report_id, _("Nothing is wrong"))
 
 
 def remove_rule_button(rule_id: str) -> RuleButton:
     """Take the rule back."""
-    return RuleButton("remove", rule_id, "Remove")
+    return RuleButton("remove", rule_id, _("Remove"))
 
 
 def likeness_buttons(dataset_id: str) -> tuple[LikenessButton, LikenessButton]:
     """Agree to a training with one's likeness, or not."""
     return (
-        LikenessButton("grant", dataset_id, "I agree", discord.ButtonStyle.success),
-        LikenessButton("refuse", dataset_id, "No", discord.ButtonStyle.danger),
+        LikenessButton("grant", dataset_id, _("I agree"), discord.ButtonStyle.success),
+        LikenessButton("refuse", dataset_id, _("No"), discord.ButtonStyle.danger),
     )
 
 
 def revoke_button(dataset_id: str) -> LikenessButton:
     """Take one's agreement back."""
-    return LikenessButton("revoke", dataset_id, "Withdraw", discord.ButtonStyle.danger)
+    return LikenessButton("revoke", dataset_id, _("Withdraw"), discord.ButtonStyle.danger)
 
 
 def regrant_button(dataset_id: str) -> LikenessButton:
     """Agree after all."""
-    return LikenessButton("grant", dataset_id, "Allow")
+    return LikenessButton("grant", dataset_id, _("Allow"))
 
 
 def page_button(verb: str, subject: str, label: str, *, disabled: bool) -> ShelfButton:
@@ -350,6 +352,6 @@ def page_button(verb: str, subject: str, label: str, *, disabled: bool) -> Shelf
     return ShelfButton(verb, subject, label, disabled=disabled)
 
 
-def link_button(url: str, label: str = "Watch") -> ui.Button[Any]:
+def link_button(url: str, label: str | None = None) -> ui.Button[Any]:
     """Opens an address, such as that of a clip too large to attach; needs no handler."""
-    return ui.Button(label=label, url=url)
+    return ui.Button(label=label or _("Watch"), url=url)

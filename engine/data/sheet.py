@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+import font_roboto
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
@@ -33,7 +34,7 @@ def draw(sheet: Sheet, path: Path) -> None:
     order = {TileState.REFUSED: 0, TileState.NOTED: 1, TileState.GOOD: 2}
     tiles = sorted(sheet.tiles, key=lambda tile: order[tile.state])
     shown, left = tiles[:MAX_TILES], max(0, len(tiles) - MAX_TILES)
-    text, small, title = (ImageFont.load_default(size) for size in (15, 13, 24))
+    text, small, title = (ImageFont.truetype(font_roboto.Roboto, size) for size in (15, 13, 24))
     lines = [part for line in sheet.lines for part in _wrapped(line, text, _WIDTH - 2 * _MARGIN)]
     rows = -(-len(shown) // _COLUMNS)
     top = _MARGIN + 40 + len(lines) * _LINE + _GAP

@@ -414,6 +414,17 @@ class FakeFacts:
         return Subject(draft.owner_id, draft.guild_id) if draft.dataset_id == subject_id.partition(".")[0] else None
 
 
+@dataclass
+class FakeServers:
+    """The settings of `FakeFacts`."""
+
+    facts: FakeFacts
+
+    async def get(self, guild_id: int | None) -> ServerSettings:
+        """The defaults, unless the test sets some."""
+        return await self.facts.settings(guild_id)
+
+
 class FakePosts:
     """An outbox of its own; `outcomes` says what became of each post."""
 
@@ -639,6 +650,7 @@ async def rig(
             "library": library,
             "quotas": FakeQuotas(),
             "plans": facts,
+            "servers": FakeServers(facts),
             "freezing": FakeFreezing(),
             "posts": FakePosts(),
             "cards": FakeCards(jobs, server._core.bell.ring),
@@ -656,7 +668,7 @@ async def rig(
             configured,
             services=services,
             facts=facts,
-            **{name: fake for name, fake in fakes.items() if name not in ("plans", "freezing")},
+            **{name: fake for name, fake in fakes.items() if name not in ("plans", "servers", "freezing")},
         )  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(120):

@@ -10,188 +10,260 @@ from bot.services.servers import ContentLevel, Limits, QuotaWindow
 from bot.storage.jobs import JobRecord
 from bot.storage.notices import Fact
 from bot.ui import format as fmt
+from bot.ui.language import LANGUAGES, Words, _, counted, later
+from bot.ui.text import counts
 from engine.contracts.jobs import TrainLora
 
 # ---- quota ----------------------------------------------------------------------------------------------------------------------
 
-PLAN_TITLES: Mapping[str, str] = {"free": "Free", "premium": "Premium", "enterprise": "Enterprise"}
-WINDOW_WORDS: Mapping[QuotaWindow, str] = {
-    QuotaWindow.DAY: "today",
-    QuotaWindow.WEEK: "this week",
-    QuotaWindow.MONTH: "this month",
-}
-_SCOPE_TITLES: Mapping[Scope, str] = {
-    Scope.PERSON: "Your units {when}",
-    Scope.MEMBER: "Yours in this server {when}",
-    Scope.SERVER: "Everybody's in this server {when}",
-}
+PLAN_TITLES = Words({"free": "Free", "premium": "Premium", "enterprise": "Enterprise"})
+WINDOW_WORDS = Words(
+    {
+        QuotaWindow.DAY: "today",
+        QuotaWindow.WEEK: "this week",
+        QuotaWindow.MONTH: "this month",
+    }
+)
+_SCOPE_TITLES = Words(
+    {
+        Scope.PERSON: "Your units {when}",
+        Scope.MEMBER: "Yours in this server {when}",
+        Scope.SERVER: "Everybody's in this server {when}",
+    }
+)
 
 
 def plan_line(plan: str, *, by_server: bool, ends_at: float | None) -> str:
     """`Premium plan, from this server · ends in 12 days`."""
-    said = f"### {PLAN_TITLES[plan]} plan" + (", from this server" if by_server else "")
-    return said + (f" · ends {fmt.relative(ends_at)}" if ends_at is not None else "")
+    title = PLAN_TITLES[plan]
+    said = _("### {plan} plan, from this server", plan=title) if by_server else _("### {plan} plan", plan=title)
+    return said + (" · " + _("ends {when}", when=fmt.relative(ends_at)) if ends_at is not None else "")
 
 
 def includes(daily_units: int, max_seconds: float, storage: int, *, training: bool) -> str:
     """What a plan grants."""
-    parts = [f"{daily_units:,} units a day", f"clips up to {max_seconds:g} s"]
-    parts.append(f"training, {fmt.megabytes(storage)} of LoRAs" if training else "no training")
+    parts = [
+        _per(daily_units, QuotaWindow.DAY),
+        _("clips up to {max_seconds} s", max_seconds=fmt.number(max_seconds)),
+    ]
+    parts.append(_("training, {storage} of LoRAs", storage=fmt.megabytes(storage)) if training else _("no training"))
     return f"-# {' · '.join(parts)}"
 
 
 def plan_over(plan: str, ended_at: float) -> str:
     """A better plan that has ended."""
-    return f"-# Your {PLAN_TITLES[plan]} plan ended {fmt.relative(ended_at)}."
+    return _("-# Your {plan} plan ended {ended_at}.", plan=PLAN_TITLES[plan], ended_at=fmt.relative(ended_at))
 
 
 def meter(scope: Scope, window: QuotaWindow, left: int, limit: int) -> str:
     """One limit as a title with a bar."""
     title = _SCOPE_TITLES[scope].format(when=WINDOW_WORDS[window])
-    return f"**{title}**\n{fmt.bar(limit - left, limit, 16)} **{left:,}** of {limit:,} left"
+    rest = _("**{left}** of {limit} left", left=fmt.number(left), limit=fmt.number(limit))
+    return f"**{title}**\n{fmt.bar(limit - left, limit, 16)} {rest}"
 
 
 def meter_detail(used: int, reserved: int, resets_at: float) -> str:
     """Where they went and when they return."""
-    return f"-# {used:,} spent · {reserved:,} held by open jobs · all of them return {fmt.relative(resets_at)}"
+    return _(
+        "-# {used} spent · {reserved} held by open jobs · all of them return {resets_at}",
+        used=fmt.number(used),
+        reserved=fmt.number(reserved),
+        resets_at=fmt.relative(resets_at),
+    )
 
 
 def storage_line(used: int, limit: int) -> str:
     """LoRA files."""
-    return f"**LoRA files** {fmt.megabytes(used)} of {fmt.megabytes(limit)}"
+    return _("**LoRA files** {used} of {limit}", used=fmt.megabytes(used), limit=fmt.megabytes(limit))
 
 
 def frozen_line(frozen: int, delete_at: float) -> str:
     """What is kept for now."""
-    return f"⚠️ {fmt.count(frozen, 'LoRA')} of yours frozen because the plan has ended; the first will be deleted {fmt.relative(delete_at)}."
+    return counted(
+        "⚠️ {number} LoRA of yours frozen because the plan has ended; the first will be deleted {when}.",
+        "⚠️ {number} LoRAs of yours frozen because the plan has ended; the first will be deleted {when}.",
+        frozen,
+        when=fmt.relative(delete_at),
+    )
 
 
 def prices(clip: int, training: int) -> str:
     """What things cost."""
-    return f"-# A clip costs {fmt.count(clip, 'unit')}, a character training {fmt.count(training, 'unit')}; longer is more, failed is free."
+    return _(
+        "-# A clip costs {clip}, a character training {training}; longer is more, failed is free.",
+        clip=counts.units(clip),
+        training=counts.units(training),
+    )
 
 
 def chart_alt(days: int, spent: int) -> str:
     """Alt text of the picture."""
-    return f"Bars of the last {days} days: {spent:,} units spent"
+    return _("Bars of the last {days} days: {spent} units spent", days=days, spent=fmt.number(spent))
+
+
+SPENT = later("spent")
+HELD = later("held by open jobs")
+
+
+def limit_mark(limit: int) -> str:
+    """Label of a line across the chart."""
+    return _("limit {limit}", limit=fmt.number(limit))
 
 
 # ---- notices --------------------------------------------------------------------------------------------------------------------
 
-_ACTIONS: Mapping[str, str] = {
-    "block": "blocked <@{user}>",
-    "unblock": "let <@{user}> use me again",
-    "refund": "gave <@{user}> {units} units back",
-    "cancel": "cancelled a job of <@{user}>",
-    "takedown": "took down a result of <@{user}>",
-    "grant": "changed a plan to {plan}",
-    "settings": "changed the settings: {what}",
-}
+_ACTIONS = Words(
+    {
+        "block": "{by} blocked <@{user}>.",
+        "unblock": "{by} let <@{user}> use me again.",
+        "refund": "{by} gave <@{user}> {units} units back.",
+        "cancel": "{by} cancelled a job of <@{user}>.",
+        "takedown": "{by} took down a result of <@{user}>.",
+        "grant": "{by} changed a plan to {plan}.",
+        "grant to": "{by} changed a plan to {plan} for <@{user}>.",
+        "settings": "{by} changed the settings: {what}.",
+        "other": "{by} did something.",
+    }
+)
 
 
 def notice(kind: str, facts: Mapping[str, Fact]) -> list[str]:
     """Head and lines of a notice."""
-    count = fmt.count(int(facts.get("loras") or 0), "LoRA")
+    loras = int(facts.get("loras") or 0)
     names = ", ".join(fmt.code(name) for name in str(facts.get("names") or "").split(", ") if name)
     at = float(facts.get("delete_at") or facts.get("ends_at") or 0)
     match kind:
         case NoticeKind.PLAN_BEGAN:
-            end = f"It ends {fmt.relative(at)}; " if facts.get("ends_at") else ""
-            plan = PLAN_TITLES.get(str(facts.get("plan")), "Premium")
-            return [f"### You have the {plan} plan", f"{end}`/quota` shows what it includes."]
+            head = _("### You have the {plan} plan", plan=PLAN_TITLES.get(str(facts.get("plan"))) or PLAN_TITLES["premium"])
+            if not facts.get("ends_at"):
+                return [head, _("`/quota` shows what it includes.")]
+            return [head, _("It ends {when}; `/quota` shows what it includes.", when=fmt.relative(at))]
         case NoticeKind.PLAN_ENDED:
             return [
-                "### Your plan has ended",
-                f"{count} of yours ({names}) cannot be used any more, but nothing is lost yet: they stay frozen and are deleted "
-                f"{fmt.relative(at)}.",
-                "Renew the plan to use them again at once, or download them with `/loras show`.",
+                _("### Your plan has ended"),
+                counted(
+                    "{number} LoRA of yours ({names}) cannot be used any more, but nothing is lost yet: they stay frozen and are deleted "
+                    "{when}.",
+                    "{number} LoRAs of yours ({names}) cannot be used any more, but nothing is lost yet: they stay frozen and are deleted "
+                    "{when}.",
+                    loras,
+                    names=names,
+                    when=fmt.relative(at),
+                ),
+                _("Renew the plan to use them again at once, or download them with `/loras show`."),
             ]
         case NoticeKind.LORAS_THAWED:
-            return ["### Welcome back", f"{count} of yours ({names}) can be used again."]
+            return [
+                _("### Welcome back"),
+                counted(
+                    "{number} LoRA of yours ({names}) can be used again.",
+                    "{number} LoRAs of yours ({names}) can be used again.",
+                    loras,
+                    names=names,
+                ),
+            ]
         case NoticeKind.LORAS_EXPIRING:
             return [
-                f"### {count} of yours will be deleted {fmt.relative(at)}",
-                f"That is {names}. Renew the plan to keep them, or download them with `/loras show`.",
+                counted(
+                    "### {number} LoRA of yours will be deleted {when}",
+                    "### {number} LoRAs of yours will be deleted {when}",
+                    loras,
+                    when=fmt.relative(at),
+                ),
+                _("That is {names}. Renew the plan to keep them, or download them with `/loras show`.", names=names),
             ]
         case NoticeKind.LORAS_DELETED:
-            return ["### Frozen LoRAs were deleted", f"{count} of yours ({names}), frozen since your plan ended, are gone for good."]
-    action = _ACTIONS.get(str(facts.get("action")), "did something")
-    known = {key: value if isinstance(value, int | float) else fmt.safe(str(value), 120) for key, value in facts.items()}
-    said = action.format_map({"user": "?", "units": "?", "plan": "?", "what": "?"} | known)
-    whom = f" for <@{facts['user']}>" if facts.get("action") == "grant" and facts.get("user") else ""
-    reason = f"-# Reason: {fmt.safe(str(facts['reason']), 200)}" if facts.get("reason") else ""
-    job = f"-# Job {fmt.code(str(facts['job']))}" if facts.get("job") else ""
-    return [f"<@{facts.get('by')}> {said}{whom}.", reason, job]
+            return [
+                _("### Frozen LoRAs were deleted"),
+                counted(
+                    "{number} LoRA of yours ({names}), frozen since your plan ended, are gone for good.",
+                    "{number} LoRAs of yours ({names}), frozen since your plan ended, are gone for good.",
+                    loras,
+                    names=names,
+                ),
+            ]
+    action = str(facts.get("action"))
+    known: dict[str, object] = {"user": "?", "units": "?", "plan": "?", "what": "?"}
+    known |= {key: value if isinstance(value, int | float) else fmt.safe(str(value), 120) for key, value in facts.items()}
+    known["what"] = _CHANGED.get(str(facts.get("what")), str(known["what"]))
+    template = _ACTIONS["grant to"] if action == "grant" and facts.get("user") else _ACTIONS.get(action, _ACTIONS["other"])
+    said = template.format_map(known | {"by": f"<@{facts.get('by')}>"})
+    reason = _("-# Reason: {reason}", reason=fmt.safe(str(facts["reason"]), 200)) if facts.get("reason") else ""
+    job = _("-# Job {job}", job=fmt.code(str(facts["job"]))) if facts.get("job") else ""
+    return [said, reason, job]
 
 
 # ---- admin ----------------------------------------------------------------------------------------------------------------------
 
-KIND_WORDS: Mapping[str, str] = {"generate_video": "clip", "train_lora": "training"}
+_KIND_COUNTS = {"generate_video": counts.clips, "train_lora": counts.trainings}
 
 
 def usage_heading(days: int) -> str:
     """Head of the report."""
-    return f"### The last {fmt.count(days, 'day')} in this server"
+    return counted("### The last {number} day in this server", "### The last {number} days in this server", days)
 
 
 def usage_total(spent: int, people: int) -> str:
     """All of it."""
-    return f"**{fmt.count(spent, 'unit')}** spent by **{fmt.count(people, 'person', 'people')}**"
+    return _("**{units}** spent by **{people}**", units=counts.units(spent), people=counts.people(people))
 
 
-def usage_jobs(kind: str, counts: Mapping[str, int]) -> str:
+def usage_jobs(kind: str, by_status: Mapping[str, int]) -> str:
     """`120 clips: 110 done, 4 failed, 6 cancelled`."""
-    words = {"succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
-    ended = [f"{counts[status]:,} {word}" for status, word in words.items() if counts.get(status)]
-    running = sum(number for status, number in counts.items() if status not in words)
-    total = fmt.count(sum(counts.values()), KIND_WORDS.get(kind, kind))
-    return f"**{total}** · " + " · ".join([*ended, *([f"{running:,} open"] if running else [])])
+    ended = [template.format(number=fmt.number(by_status[status])) for status, template in _ENDED.items() if by_status.get(status)]
+    running = sum(number for status, number in by_status.items() if status not in _ENDED)
+    total = _KIND_COUNTS.get(kind, counts.jobs)(sum(by_status.values()))
+    return f"**{total}** · " + " · ".join([*ended, *([_("{number} open", number=fmt.number(running))] if running else [])])
+
+
+_ENDED = Words({"succeeded": "{number} done", "failed": "{number} failed", "cancelled": "{number} cancelled"})
 
 
 def usage_person(place: int, user_id: int, units: int) -> str:
     """One line of the list of people."""
-    return f"{place}. <@{user_id}> {fmt.count(units, 'unit')}"
+    return f"{place}. <@{user_id}> {counts.units(units)}"
 
 
-NO_USAGE = "Nobody has made anything here in that time. `/generate` makes the first clip."
+NO_USAGE = later("Nobody has made anything here in that time. `/generate` makes the first clip.")
 
 
 def blocked(user_id: int, *, everywhere: bool) -> str:
     """Answer to `/admin block`."""
-    where = "anywhere" if everywhere else "in this server"
-    return f"<@{user_id}> cannot use me {where} any more. Jobs that run go on; `/admin cancel` stops them."
+    if everywhere:
+        return _("<@{user_id}> cannot use me anywhere any more. Jobs that run go on; `/admin cancel` stops them.", user_id=user_id)
+    return _("<@{user_id}> cannot use me in this server any more. Jobs that run go on; `/admin cancel` stops them.", user_id=user_id)
 
 
 def unblocked(user_id: int) -> str:
     """Answer to `/admin unblock`."""
-    return f"<@{user_id}> can use me again."
+    return _("<@{user_id}> can use me again.", user_id=user_id)
 
 
 def refunded(owner_id: int, units: int) -> str:
     """Answer to `/admin refund`."""
-    return f"<@{owner_id}> has {fmt.count(units, 'unit')} back."
+    return _("<@{owner_id}> has {units} back.", owner_id=owner_id, units=counts.units(units))
 
 
 def granted(whom: str, plan: str, ends_at: float | None) -> str:
     """Answer to `/admin grant`."""
-    end = f"it ends {fmt.relative(ends_at)}." if ends_at is not None else "open-ended."
-    return f"{whom} has the **{PLAN_TITLES[plan]}** plan, {end}"
+    end = _("it ends {ends_at}.", ends_at=fmt.relative(ends_at)) if ends_at is not None else _("open-ended.")
+    return _("{whom} has the **{plan}** plan, {end}", whom=whom, plan=PLAN_TITLES[plan], end=end)
 
 
 def grant_ended(whom: str) -> str:
     """Answer to a grant that was taken back."""
-    return f"The grant of {whom} is over. LoRAs that no other plan covers are frozen, not deleted."
+    return _("The grant of {whom} is over. LoRAs that no other plan covers are frozen, not deleted.", whom=whom)
 
 
 def job_choice(record: JobRecord) -> str:
     """A job in an autocomplete list."""
     job = record.job
-    what = f"training {job.name}" if isinstance(job, TrainLora) else f"“{fmt.plain(job.prompt, 45)}”"
+    what = _("training {name}", name=job.name) if isinstance(job, TrainLora) else f"“{fmt.plain(job.prompt, 45)}”"
     price = record.units if record.units_charged is None else record.units_charged
-    return f"{fmt.plain(record.owner_name, 20)}: {what} · {fmt.count(price, 'unit')}"
+    return f"{fmt.plain(record.owner_name, 20)}: {what} · {counts.units(price)}"
 
 
-THIS_SERVER = "This server"
+THIS_SERVER = later("This server")
 
 
 def person(user_id: int) -> str:
@@ -201,27 +273,28 @@ def person(user_id: int) -> str:
 
 # ---- settings -------------------------------------------------------------------------------------------------------------------
 
-SETTINGS_HEADING = "### Settings of this server"
-CONTENT_WORDS: Mapping[ContentLevel, str] = {
-    ContentLevel.STRICT: "nothing for adults, in any channel",
-    ContentLevel.CHANNEL: "for adults only in age-restricted channels",
-}
-LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch"}
+SETTINGS_HEADING = later("### Settings of this server")
+CONTENT_WORDS = Words(
+    {
+        ContentLevel.STRICT: "nothing for adults, in any channel",
+        ContentLevel.CHANNEL: "for adults only in age-restricted channels",
+    }
+)
 LISTED_PLACES = 12
 
 
 def channels_line(channels: list[int]) -> str:
     """Where commands work."""
-    return f"**Channels** {_some([f'<#{channel}>' for channel in channels]) or 'everywhere'}"
+    return _("**Channels** {places}", places=_some([f"<#{channel}>" for channel in channels]) or _("everywhere"))
 
 
 def roles_line(roles: list[int]) -> str:
     """Who may use them."""
-    return f"**Roles** {_some([f'<@&{role}>' for role in roles]) or 'everybody'}"
+    return _("**Roles** {places}", places=_some([f"<@&{role}>" for role in roles]) or _("everybody"))
 
 
 def _some(places: list[str]) -> str:
-    more = f" and {len(places) - LISTED_PLACES} more" if len(places) > LISTED_PLACES else ""
+    more = _(" and {number} more", number=len(places) - LISTED_PLACES) if len(places) > LISTED_PLACES else ""
     return ", ".join(places[:LISTED_PLACES]) + more
 
 
@@ -229,15 +302,15 @@ def limits_line(who: str, limits: Limits, window: QuotaWindow) -> str:
     """One person's limits."""
     parts = []
     if limits.user_units is not None:
-        parts.append(f"{limits.user_units:,} units a {window}")
+        parts.append(_per(limits.user_units, window))
     if limits.running is not None:
-        parts.append(f"{fmt.count(limits.running, 'job')} at once")
+        parts.append(_("{jobs} at once", jobs=counts.jobs(limits.running)))
     if limits.waiting is not None:
-        parts.append(f"{limits.waiting:,} waiting")
-    return f"{who} {' · '.join(parts) or 'what their plan grants'}"
+        parts.append(_("{waiting} waiting", waiting=fmt.number(limits.waiting)))
+    return f"{who} {' · '.join(parts) or _('what their plan grants')}"
 
 
-EVERYBODY = "**Each person**"
+EVERYBODY = later("**Each person**")
 
 
 def role(role_id: int) -> str:
@@ -245,29 +318,41 @@ def role(role_id: int) -> str:
     return f"- <@&{role_id}>"
 
 
+def _per(units: int, window: QuotaWindow) -> str:
+    return _UNITS_PER[window].format(units=fmt.number(units))
+
+
+_UNITS_PER = Words(
+    {QuotaWindow.DAY: "{units} units a day", QuotaWindow.WEEK: "{units} units a week", QuotaWindow.MONTH: "{units} units a month"}
+)
+
+
 def server_units_line(units: int | None, window: QuotaWindow) -> str:
     """Everybody together."""
-    return f"**Everybody together** {f'{units:,} units a {window}' if units is not None else 'no limit'}"
+    return _(
+        "**Everybody together** {limit}",
+        limit=_per(units, window) if units is not None else _("no limit"),
+    )
 
 
 def defaults_line(loras: str, quality: str) -> str:
     """What a clip is made with when nothing is said."""
-    return f"**Defaults** {fmt.code(loras) if loras else 'no LoRAs'} · quality {quality}"
+    return _("**Defaults** {loras} · quality {quality}", loras=fmt.code(loras) if loras else _("no LoRAs"), quality=quality)
 
 
 def content_line(level: ContentLevel) -> str:
     """What pictures are accepted."""
-    return f"**Content** {CONTENT_WORDS[level]}"
+    return _("**Content** {level}", level=CONTENT_WORDS[level])
 
 
 def language_line(language: str | None) -> str:
     """In which language answers are."""
-    return f"**Language** {LANGUAGES.get(language or '', 'each reader’s own')}"
+    return _("**Language** {language}", language=LANGUAGES.get(language or "") or _("each reader’s own"))
 
 
 def log_line(channel_id: int | None) -> str:
     """Where admins' actions are written down."""
-    return f"**Log** {f'<#{channel_id}>' if channel_id is not None else 'nowhere'}"
+    return _("**Log** {place}", place=f"<#{channel_id}>" if channel_id is not None else _("nowhere"))
 
 
 CHANGED_CHANNELS = "channels"
@@ -281,7 +366,31 @@ CHANGED_LOG = "log channel"
 
 def changed(what: str) -> str:
     """First line after a change."""
-    return f"✅ The {what} {'are' if what.endswith('s') else 'is'} changed."
+    return _DONE[what]
 
 
-SETTINGS_HINT = "-# `/settings channels`, `roles`, `limits`, `server`, `defaults`, `content`, `language` and `log` change them."
+_DONE = Words(
+    {
+        CHANGED_CHANNELS: "✅ The channels are changed.",
+        CHANGED_ROLES: "✅ The roles are changed.",
+        CHANGED_LIMITS: "✅ The limits are changed.",
+        CHANGED_DEFAULTS: "✅ The defaults are changed.",
+        CHANGED_CONTENT: "✅ The content level is changed.",
+        CHANGED_LANGUAGE: "✅ The language is changed.",
+        CHANGED_LOG: "✅ The log channel is changed.",
+    }
+)
+_CHANGED = Words(
+    {
+        CHANGED_CHANNELS: "channels",
+        CHANGED_ROLES: "roles",
+        CHANGED_LIMITS: "limits",
+        CHANGED_DEFAULTS: "defaults",
+        CHANGED_CONTENT: "content level",
+        CHANGED_LANGUAGE: "language",
+        CHANGED_LOG: "log channel",
+    }
+)
+
+
+SETTINGS_HINT = later("-# `/settings channels`, `roles`, `limits`, `server`, `defaults`, `content`, `language` and `log` change them.")

@@ -6,44 +6,53 @@ from datetime import UTC, datetime
 
 from bot.services.origins import Origin
 from bot.ui import format as fmt
+from bot.ui.language import Words, _, later
 from engine.contracts.bases import BASES
 from engine.contracts.provenance import ClipParameters, Finding
 
-HEADINGS = {
-    Finding.OWN: "### ✅ Made here",
-    Finding.FOREIGN: "### ℹ️ Not made here",
-    Finding.TAMPERED: "### ⚠️ Changed after it was signed",
-    Finding.UNSIGNED: "### ❔ No signature",
-    Finding.UNREADABLE: "### ❔ No signature",
-}
-EXACT_HEADING = "### ✅ Made here"
+HEADINGS = Words(
+    {
+        Finding.OWN: "### ✅ Made here",
+        Finding.FOREIGN: "### ℹ️ Not made here",
+        Finding.TAMPERED: "### ⚠️ Changed after it was signed",
+        Finding.UNSIGNED: "### ❔ No signature",
+        Finding.UNREADABLE: "### ❔ No signature",
+    }
+)
+EXACT_HEADING = later("### ✅ Made here")
 
 
 def heading(origin: Origin) -> str:
     """The answer in a few words."""
-    return EXACT_HEADING if origin.posted_at is not None else HEADINGS[origin.report.finding]
+    return EXACT_HEADING() if origin.posted_at is not None else HEADINGS[origin.report.finding]
 
 
 def sentence(origin: Origin) -> str:
     """What is proved, and what is not."""
     report = origin.report
     if origin.posted_at is not None:
-        return f"It is the file that was made here {_when(origin.posted_at)}, byte for byte."
+        return _("It is the file that was made here {when}, byte for byte.", when=_when(origin.posted_at))
     match report.finding:
         case Finding.OWN:
             made = _when(_seconds(report.parameters))
-            signed = f"It carries our signature{f' of {made}' if made else ''}"
-            return f"{signed}, and nothing that is signed has changed: pictures, sound, words."
+            if not made:
+                return _("It carries our signature, and nothing that is signed has changed: pictures, sound, words.")
+            return _("It carries our signature of {made}, and nothing that is signed has changed: pictures, sound, words.", made=made)
         case Finding.FOREIGN:
-            signer = fmt.safe(report.signer or "Somebody else", 80)
-            generator = f" with {fmt.safe(report.generator, 60)}" if report.generator else ""
-            return f"{signer} signed it{generator}, and it is unchanged since. {_ai(report.ai_generated)}"
+            signer = fmt.safe(report.signer or _("Somebody else"), 80)
+            generator = _(" with {generator}", generator=fmt.safe(report.generator, 60)) if report.generator else ""
+            return _(
+                "{signer} signed it{generator}, and it is unchanged since. {ai}",
+                signer=signer,
+                generator=generator,
+                ai=_ai(report.ai_generated),
+            )
         case Finding.TAMPERED:
-            return "It carries a signature that does not fit its content, so whatever it says about itself proves nothing."
+            return _("It carries a signature that does not fit its content, so whatever it says about itself proves nothing.")
         case _ if report.parameters is not None:
-            return "It says that Callsheet made it, but another program has written the file since, so nothing proves it."
+            return _("It says that Callsheet made it, but another program has written the file since, so nothing proves it.")
         case _:
-            return "Nothing in it tells where it comes from; a clip that was made here and not re-saved carries our signature."
+            return _("Nothing in it tells where it comes from; a clip that was made here and not re-saved carries our signature.")
 
 
 def details(origin: Origin) -> list[str]:
@@ -56,9 +65,16 @@ def details(origin: Origin) -> list[str]:
     size = made.geometry
     return [
         f"> {fmt.safe(made.prompt, 400)}",
-        f"**LoRAs** {stack}" if stack else "",
-        f"**Seed** {fmt.code(str(made.seed))} · **{size.width} × {size.height}**, {size.num_frames} frames · **Base** {fmt.safe(base)}",
-        f"-# AI-generated with Callsheet {fmt.safe(made.version, 20)}",
+        _("**LoRAs** {stack}", stack=stack) if stack else "",
+        _(
+            "**Seed** {seed} · **{width} × {height}**, {num_frames} frames · **Base** {base}",
+            seed=fmt.code(str(made.seed)),
+            width=size.width,
+            height=size.height,
+            num_frames=size.num_frames,
+            base=fmt.safe(base),
+        ),
+        _("-# AI-generated with Callsheet {version}", version=fmt.safe(made.version, 20)),
     ]
 
 
@@ -76,5 +92,5 @@ def _seconds(parameters: ClipParameters | None) -> float | None:
 
 def _ai(said: bool | None) -> str:
     if said is None:
-        return "It does not say whether it is AI-generated."
-    return "It says that it is AI-generated." if said else "It says that it is not AI-generated."
+        return _("It does not say whether it is AI-generated.")
+    return _("It says that it is AI-generated.") if said else _("It says that it is not AI-generated.")

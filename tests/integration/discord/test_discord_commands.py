@@ -18,6 +18,7 @@ from bot.ui.cards import REFUSAL_COLOUR
 from bot.ui.text import forms
 from engine.contracts.controls import ControlKind
 from engine.contracts.generation import Fit, Quality
+from engine.contracts.lora import LoraKind
 from tests.support import discord_values as values
 from tests.support.discord_rig import Rig, rig
 
@@ -194,9 +195,9 @@ async def test_expired_token_is_survived_when_the_answer_comes_too_late(studio: 
 
 async def test_autocomplete_offers_what_the_service_has(studio: Rig) -> None:
     """Whole lists as values; one that is too long for Discord is left out."""
-    studio.loras.choices = [Choice("zoko", "zoko"), Choice("x" * 120, "zoko,watercolour"), Choice("long", "y" * 101), Choice("none", "")]
+    studio.loras.choices = [Choice(value, LoraKind.STYLE) for value in ("zoko", "z" * 100, "y" * 101, "")]
     outcome = await studio.discord.user("maker").autocomplete("generate", "loras", "zo", {"prompt": "p"})
-    assert [choice["value"] for choice in outcome.choices] == ["zoko", "zoko,watercolour"]
+    assert [choice["value"] for choice in outcome.choices] == ["zoko", "z" * 100]
 
 
 async def test_autocomplete_explains_itself_when_the_service_breaks(studio: Rig) -> None:
@@ -350,7 +351,7 @@ async def test_menu_makes_a_clip_of_a_posted_picture(studio: Rig, image: Path) -
     """The form asks for words only; the bytes of somebody's picture become the first frame."""
     maker = studio.discord.user("maker")
     said = studio.discord.user("guest").say("look", [image])
-    opened = await maker.use(said, forms.REMIX_MENU)
+    opened = await maker.use(said, forms.REMIX_MENU())
     outcome = await maker.submit_modal(opened, {"prompt": "zoko waves", "loras": "zoko"})
     assert not outcome.refused
     [request] = studio.clips.requests
@@ -366,7 +367,7 @@ async def test_menu_uses_a_posted_clip_as_chosen(studio: Rig, use: str, role: st
     studio.run_outbox()
     _, (_, message_id) = await studio.posts.outcome(post)
     maker = studio.discord.user("maker")
-    opened = await maker.use(studio.discord.world.messages[message_id], forms.REMIX_MENU)
+    opened = await maker.use(studio.discord.world.messages[message_id], forms.REMIX_MENU())
     assert not (await maker.submit_modal(opened, {"prompt": "on and on", "use": use})).refused
     [request] = studio.clips.requests
     assert request.change is change
@@ -376,7 +377,7 @@ async def test_menu_uses_a_posted_clip_as_chosen(studio: Rig, use: str, role: st
 async def test_menu_refuses_a_message_without_a_picture(studio: Rig) -> None:
     """Words are no start of a clip."""
     maker = studio.discord.user("maker")
-    outcome = await maker.use(studio.discord.user("guest").say("hello"), forms.REMIX_MENU)
+    outcome = await maker.use(studio.discord.user("guest").say("hello"), forms.REMIX_MENU())
     assert outcome.refused
     assert "no picture or clip" in outcome.text
 

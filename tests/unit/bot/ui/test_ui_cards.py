@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,7 @@ from bot.ui import (
     safety_cards,
 )
 from bot.ui.cards import Card
+from bot.ui.language import GERMAN, LANGUAGES, speaking
 from bot.ui.result_cards import Shown
 from bot.ui.text import admin as admin_words
 from bot.ui.views import BUTTONS
@@ -241,10 +243,12 @@ def labels(card: Card) -> list[str]:
     return [part["label"] for part in walk(card.rendered()) if part["type"] == 2]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", CARDS)
-async def test_card_keeps_discords_limits_with_the_longest_values(name: str) -> None:
+async def test_card_keeps_discords_limits_with_the_longest_values(name: str, language: str) -> None:
     """40 components, 4,000 characters, 10 gallery items, 5 buttons a row, 80 characters a label, known buttons only."""
-    card = CARDS[name]()
+    with speaking(language):
+        card = CARDS[name]()
     parts = list(walk(card.rendered()))
     assert len(parts) <= 40
     assert len(words(card)) <= 4000
@@ -380,6 +384,24 @@ async def test_origin_card_claims_only_what_is_proved(report: Any, posted_at: fl
     assert says in shown
     assert ("walks" in shown) is shows_prompt
     assert "<@1>" not in shown
+
+
+ENGLISH = re.compile(
+    r"\b(the|of|is|are|you|your|and|or|with|for|from|not|this|that|it|its|by|yet|here|back|character|motion|unit|picture|day|week)s?\b",
+    re.IGNORECASE,
+)
+SAME = re.compile(r"`[^`]*`|“[^”]*”|„[^“]*“|^>.*|<[^>]*>|https?://\S+|name-of-\S+|\*{20,}", re.MULTILINE)
+"""What is the same in every language: commands, prompts, mentions, links."""
+
+
+@pytest.mark.parametrize("name", CARDS)
+async def test_german_card_has_no_english_left(name: str) -> None:
+    """Text, labels and alt texts; what people typed is theirs."""
+    with speaking(GERMAN):
+        parts = list(walk(CARDS[name]().rendered()))
+    said = [str(part.get(key, "")) for part in parts for key in ("content", "label")]
+    said += [str(item["description"]).partition(":")[0] for part in parts for item in part.get("items", ()) if "description" in item]
+    assert [line for line in said if ENGLISH.search(SAME.sub("", line))] == []
 
 
 async def test_status_card_shows_the_clip_on_its_way() -> None:

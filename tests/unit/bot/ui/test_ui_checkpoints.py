@@ -49,6 +49,6 @@ def test_card_shows_chart_and_button_only_when_there_are_some() -> None:
     view = values.view(values.finished(values.training(), result=values.lora_result(selection=selection(), kept=kept)))
     shown = str(result_cards.result(view, Shown(chart="c.png")).rendered())
     assert "attachment://c.png" in shown
-    assert checkpoints.PICK in shown
+    assert checkpoints.PICK() in shown
     plain = str(result_cards.result(values.view(values.finished(values.training(), result=values.lora_result())), Shown()).rendered())
-    assert checkpoints.PICK not in plain
+    assert checkpoints.PICK() not in plain
