@@ -130,6 +130,7 @@ TINY = BaseProfile(
     posted_min_side=256,
     token_steps_per_unit=768,
     fast_steps=8,
+    second_stage_steps=1,
     stack_weights={LoraKind.CHARACTER: 1.5},  # beside a style a figure fades first (engine/LOG.md)
 )
 
