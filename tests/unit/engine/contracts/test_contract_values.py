@@ -186,8 +186,9 @@ def test_price_of_a_render_follows_what_it_denoises() -> None:
     assert exact.job_units(generate_video(restyle=Restyle(video=stored(), strength=0.25))) == units / 4
     assert exact.job_units(generate_video(quality=Quality.FAST)) == units / 2
     big = geometry(width=64, height=64)
-    assert exact.job_units(generate_video(geometry=big, upscale=Upscale())) == units + exact.geometry.tokens(big) * 3
-    assert exact.job_units(generate_video(geometry=big, upscale=Upscale(video=stored()))) == exact.geometry.tokens(big) * 3
+    second = exact.geometry.tokens(big) * exact.second_stage_steps
+    assert exact.job_units(generate_video(geometry=big, upscale=Upscale())) == units + second
+    assert exact.job_units(generate_video(geometry=big, upscale=Upscale(video=stored()))) == second
 
 
 def test_stack_of_loras_is_senseless_when_its_weights_add_up_to_nothing_or_too_much() -> None:
