@@ -15,7 +15,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.services.loras import parse_stack
 from bot.services.servers import ContentLevel, Limits, QuotaWindow, ServerSettings
 from bot.ui import admin_cards
-from bot.ui.language import LANGUAGES as LANGUAGES_SPOKEN
+from bot.ui.language import LANGUAGES as LANGUAGE_NAMES
 from bot.ui.text import admin as words
 from engine.contracts.generation import Quality
 
@@ -24,7 +24,7 @@ WINDOWS = [app_commands.Choice(name=window.value, value=window.value) for window
 OWN_LANGUAGE = "own"
 LANGUAGES = [
     app_commands.Choice(name="each reader's own", value=OWN_LANGUAGE),
-    *(app_commands.Choice(name=name, value=code) for code, name in LANGUAGES_SPOKEN.items()),
+    *(app_commands.Choice(name=name, value=code) for code, name in LANGUAGE_NAMES.items()),
 ]
 ALLOWED = [app_commands.Choice(name="allow", value=1), app_commands.Choice(name="take off the list", value=0)]
 
@@ -147,6 +147,7 @@ def _rest(desk: Desk, group: app_commands.Group) -> None:
     async def language(interaction: discord.Interaction, language: str) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         current = await servers.change(_guild(interaction), language=None if language == OWN_LANGUAGE else language)
+        await desk.tune(interaction)  # the answer to this is the first in it
         await _changed(desk, interaction, current, words.CHANGED_LANGUAGE)
 
     @group.command(name="log", description="Where I write down what admins do; no channel: nowhere")

@@ -424,6 +424,18 @@ class FakeServers:
         """The defaults, unless the test sets some."""
         return await self.facts.settings(guild_id)
 
+    async def change(self, guild_id: int, **changes: Any) -> ServerSettings:
+        """Set some."""
+        self.facts.servers[guild_id] = replace(await self.get(guild_id), **changes)
+        return self.facts.servers[guild_id]
+
+
+class FakeAdministration:
+    """Writes nothing down."""
+
+    async def settings_changed(self, actor: Actor, what: str) -> None:
+        """Nowhere."""
+
 
 class FakePosts:
     """An outbox of its own; `outcomes` says what became of each post."""
@@ -651,6 +663,7 @@ async def rig(
             "quotas": FakeQuotas(),
             "plans": facts,
             "servers": FakeServers(facts),
+            "administration": FakeAdministration(),
             "freezing": FakeFreezing(),
             "posts": FakePosts(),
             "cards": FakeCards(jobs, server._core.bell.ring),
@@ -668,7 +681,7 @@ async def rig(
             configured,
             services=services,
             facts=facts,
-            **{name: fake for name, fake in fakes.items() if name not in ("plans", "servers", "freezing")},
+            **{name: fake for name, fake in fakes.items() if name not in ("plans", "servers", "administration", "freezing")},
         )  # type: ignore[arg-type]
         try:
             async with asyncio.timeout(120):

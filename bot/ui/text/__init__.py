@@ -1,7 +1,8 @@
 """Every sentence people read. Codes and values come in, words go out; nothing else in the bot spells a sentence.
 
-`refusals`: why something is not done; `outcomes`: how things ended; `lines`: lines of cards; `library`: those of the library;
-`forms`: labels; `words`: shared words.
+`refusals`: why something is not done; `outcomes`: how things ended; `lines`: lines of cards; `results`: of what was made; `library`:
+those of the library; `forms`: labels; `counts`: things with their number; `words`: shared words. Sentences are English and looked up
+while they are said (`bot.ui.language`); what they are in German is in `de.po`.
 """
 
 from bot.ui.text.outcomes import (

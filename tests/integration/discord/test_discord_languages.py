@@ -40,6 +40,13 @@ async def test_answer_is_in_the_readers_language_when_the_server_has_none(studio
     assert refused.text.startswith("Häng die Bilder an")
 
 
+async def test_change_of_the_language_is_answered_in_it(studio: Rig) -> None:
+    """Whoever sets German sees at once that it holds."""
+    studio.discord.give_role("boss", "managers", ("manage_guild",))
+    answer = await studio.discord.user("boss").command("settings language", {"language": "de"})
+    assert "✅ Die Sprache ist geändert." in answer.text
+
+
 async def test_answers_at_the_same_time_do_not_mix_languages(studio: Rig) -> None:
     """A context of its own for every interaction: twenty at once, each whole in one language."""
     people = [studio.discord.user(f"reader{number}") for number in range(20)]
