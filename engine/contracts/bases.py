@@ -124,7 +124,7 @@ TINY = BaseProfile(
         **_same_for_all(TrainingDefaults(rank=16, steps=400, learning_rate=1e-3, batch_size=8, width=32, height=32)),
         LoraKind.CHARACTER: TrainingDefaults(rank=16, steps=600, learning_rate=3e-3, batch_size=8, width=32, height=32),
         # reading a guide is a new sense, not a new word: it takes more (engine/LOG.md, "Effects guided by edges")
-        LoraKind.EFFECT: TrainingDefaults(rank=32, steps=660, learning_rate=2e-3, batch_size=8, width=32, height=32),
+        LoraKind.EFFECT: TrainingDefaults(rank=32, steps=1320, learning_rate=2e-3, batch_size=4, width=32, height=32),
     },
     sampling_steps=16,
     posted_min_side=256,
