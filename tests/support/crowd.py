@@ -15,6 +15,7 @@ from bot.services.servers import Limits
 from bot.services.values import Actor
 from bot.storage import cards as cards_table
 from bot.storage import jobs as jobs_table
+from bot.storage import notices as notices_table
 from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
 from bot.storage.reports import ReportReason
@@ -296,6 +297,7 @@ def background() -> dict[str, Operation]:
     return {
         "status cards, all open": lambda core, _: core.services.cards.live(),
         "freezing": lambda core, _: core.services.freezing.sweep(),
+        "language of a notice": lambda core, crowd: notices_table.last_server(core.database.reader, crowd.member().user_id),
         "posts due": lambda core, _: core.services.posts.due(),
         "open jobs": lambda core, _: jobs_table.open_jobs(core.database.reader, JobStatus.DISPATCHED, JobStatus.RUNNING),
     }

@@ -12,6 +12,7 @@ from bot.storage.notices import Fact
 from bot.ui import format as fmt
 from bot.ui.language import LANGUAGES, Words, _, counted, later
 from bot.ui.text import counts
+from bot.ui.text.words import quoted
 from engine.contracts.jobs import TrainLora
 
 # ---- quota ----------------------------------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def grant_ended(whom: str) -> str:
 def job_choice(record: JobRecord) -> str:
     """A job in an autocomplete list."""
     job = record.job
-    what = _("training {name}", name=job.name) if isinstance(job, TrainLora) else f"“{fmt.plain(job.prompt, 45)}”"
+    what = _("training {name}", name=job.name) if isinstance(job, TrainLora) else quoted(fmt.plain(job.prompt, 45))
     price = record.units if record.units_charged is None else record.units_charged
     return f"{fmt.plain(record.owner_name, 20)}: {what} · {counts.units(price)}"
 

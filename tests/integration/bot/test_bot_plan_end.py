@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import discord
 import pytest
 
 from bot.errors import Refusal, RefusalCode
+from bot.notices import NoticeSender
 from bot.services.plans import Holding, Plan, PlanSource
 from bot.storage.loras import LoraState
+from bot.ui.cards import Card
 from engine.contracts.status import Lane
 from tests.support.bot_core import GUILD, Core, PlayedWorker, actor, open_core
 from tests.support.database import NOW
@@ -44,6 +47,38 @@ async def state(core: Core) -> tuple[str, float | None]:
     """State of the only LoRA, and since when it is frozen."""
     row = (await core.rows("loras"))[0]
     return row["state"], row["frozen_at"]
+
+
+class Letterbox:
+    """A client as far as notices need one; keeps what it was given to send."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+
+    def get_guild(self, _guild_id: int) -> None:
+        """Not in the cache."""
+
+    async def create_dm(self, _person: discord.Object) -> Letterbox:
+        """Itself."""
+        return self
+
+    async def send(self, *, view: Card, **_: object) -> None:
+        """Keep it."""
+        self.letters.append(str(view.rendered()))
+
+
+async def test_notice_to_a_person_is_in_the_language_of_the_server_they_last_worked_in(shop: Core, played_worker: PlayedWorker) -> None:
+    """A direct message has no server of its own, and nobody's client is asked for its language."""
+    box = Letterbox()
+    sender = NoticeSender(box, shop.services.notices)  # type: ignore[arg-type]
+    await trained_lora(shop, played_worker)
+    await shop.services.servers.change(GUILD, language="de")
+    shop.clock.now = NOW + DAY
+    await shop.services.freezing.sweep()
+    for notice in await shop.services.notices.due():
+        await sender._send(notice)
+    assert "### Dein Tarif hat geendet" in box.letters[-1]
+    assert await shop.services.notices.due() == []
 
 
 async def test_lora_is_frozen_kept_warned_about_and_deleted_when_the_plan_stays_over(shop: Core, played_worker: PlayedWorker) -> None:
