@@ -26,6 +26,7 @@ from bot.services.freezing import Storage
 from bot.services.gate import Gate
 from bot.services.jobs import JobView, SubmittedJob
 from bot.services.library import Details, Filters, Page
+from bot.services.likenesses import Likeness
 from bot.services.loras import Lora
 from bot.services.origins import Origin
 from bot.services.plans import Plan, Standing, terms_of
@@ -341,10 +342,16 @@ class FakeScreening:
 
 
 class FakeLikenesses:
-    """Nobody real."""
+    """Nobody real, unless the test says so."""
 
-    async def question(self, dataset_id: str) -> None:
-        """Nothing to ask."""
+    open: Likeness | None = None
+
+    async def question(self, dataset_id: str) -> Likeness | None:
+        """What has to be asked."""
+        return self.open
+
+    async def asked(self, dataset_id: str) -> None:
+        """Somebody was."""
 
 
 class FakeQuotas:

@@ -13,6 +13,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.sandbox.server import GuildSpec
 from bot.services.servers import ServerSettings
 from engine.contracts.status import JobStatus
+from tests.support import discord_values as values
 from tests.support.discord_rig import Rig, rig
 
 
@@ -121,3 +122,16 @@ async def test_public_posts_follow_the_servers_discord_language_when_none_is_set
         built.jobs.refuse = Refusal(RefusalCode.QUEUE_UNAVAILABLE)
         answer = await built.discord.user("maker").command("generate", {"prompt": "zoko"})
         assert answer.text.startswith("The queue is out of reach"), "an answer is still in the reader's own language"
+
+
+async def test_public_question_speaks_the_servers_language_and_its_receipt_the_readers(tmp_path: Path) -> None:
+    """Whom it asks reads it, not who pressed the button."""
+    async with rig(tmp_path / "data", guild=GuildSpec(locale="de")) as built:
+        picture = tmp_path / "a.png"
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 64)
+        maker, asked = built.discord.user("maker"), built.discord.user("karla")
+        built.likenesses.open = values.likeness(person_id=asked.account.id)
+        opened = await maker.command("train", {"name": "zoko", "kind": "character", **{f"image{n}": picture for n in range(1, 11)}})
+        receipt = await maker.press(opened.reply, "start")
+        assert "I asked" in receipt.text
+        assert any("darf ein LoRA dich zeigen?" in message.text for message in built.discord.messages("general"))
