@@ -12,6 +12,7 @@ from bot.errors import Refusal, RefusalCode
 from bot.services.values import IncomingFile
 from bot.storage import datasets as table
 from engine.contracts.assessment import SetNote
+from engine.contracts.bases import TINY
 from engine.contracts.controls import ControlKind
 from engine.contracts.jobs import CaptionItems, TrainLora
 from engine.contracts.lora import LoraKind
@@ -78,7 +79,7 @@ async def test_clips_cost_more_than_stills_and_guided_ones_more_than_plain_ones(
         ("edgy", LoraKind.EFFECT, files),
     ):
         report = await core.services.datasets.open(actor(), name=name, kind=kind, trigger=None, files=given)
-        prices[kind] = report.plan.units / report.plan.steps
+        prices[kind] = report.plan.units / (report.plan.steps * TINY.training[kind].batch_size)
     assert prices[LoraKind.MOTION] == pytest.approx(3 * prices[LoraKind.STYLE], rel=0.01)
     assert prices[LoraKind.EFFECT] == pytest.approx(2 * prices[LoraKind.MOTION], rel=0.01)
 
