@@ -21,6 +21,7 @@ from bot.services.posts import Posts
 from bot.services.scheduling import LOOK_AHEAD, arrange, stack_of
 from bot.storage import cursors
 from bot.storage import jobs as table
+from bot.storage import line as line_table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord
 from engine.contracts.failures import FailureCode
@@ -85,17 +86,17 @@ class Dispatcher:
         workers = await self.queue.workers()
         await self._spill_over(workers)
         handed_out = 0
-        for base, lane, pool in await table.waiting_lanes(self.database.reader):
+        for base, lane, pool in await line_table.waiting_lanes(self.database.reader):
             versions = fleet.live_versions(workers, base, lane, pool)
             if not versions:
                 continue
-            handed = await table.handed_out(self.database.reader, base, lane, pool)
+            handed = await line_table.handed_out(self.database.reader, base, lane, pool)
             room = len(versions) + 1 - sum(handed.values())
             if room <= 0:
                 continue
             newest = _newest_with_room(versions, handed)
             loaded = self._loaded.get((base, lane, pool), frozenset())
-            waiting = await table.waiting(self.database.reader, base, lane, pool, room + (LOOK_AHEAD if loaded else 0), newest)
+            waiting = await line_table.waiting(self.database.reader, base, lane, pool, room + (LOOK_AHEAD if loaded else 0), newest)
             chosen = arrange(waiting, loaded, lane, room)
             if chosen:
                 handed_out += await self._hand_out(chosen)
@@ -104,7 +105,7 @@ class Dispatcher:
 
     async def _spill_over(self, workers: list[WorkerStatus]) -> None:
         """Jobs that waited long enough for their server's own workers may run on shared ones, if there are any."""
-        for record in await table.due_to_spill(self.database.reader, self.clock(), SPILL_BATCH):
+        for record in await line_table.due_to_spill(self.database.reader, self.clock(), SPILL_BATCH):
             if fleet.live(workers, record.base, record.lane, SHARED):
                 async with self.database.transaction() as tx:
                     await self.line.move(tx, record, SHARED)
@@ -116,7 +117,7 @@ class Dispatcher:
             marked = [
                 record
                 for record in records
-                if await table.may_run(tx, record.job_id) and await table.mark_dispatched(tx, record.job_id, now)
+                if await line_table.may_run(tx, record.job_id) and await table.mark_dispatched(tx, record.job_id, now)
             ]
         lost_before = [record for record in marked if record.losses]
         found = await self.queue.find([(record.job, record.pool) for record in lost_before])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.clock import Clock
-from bot.storage import jobs as table
+from bot.storage import line as table
 from bot.storage.database import Database
 from bot.storage.jobs import JobRecord
 from engine.contracts.events import Progress
@@ -85,7 +85,7 @@ class Estimates:
         found: dict[str, tuple[int, int]] = {}
         for (base, lane, pool), records in by_lane.items():
             if len(records) > ASKED_ALONE:
-                found |= await table.line(self._database.reader, base, lane, pool)
+                found |= await table.ahead_of_each(self._database.reader, base, lane, pool)
             else:
                 found |= {record.job_id: await self._ahead_of(record) for record in records}
         return found

@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.config import BotSettings
 from bot.services.estimates import Estimates
 from bot.services.scheduling import MAX_SERVER_WAITING, Place, place
-from bot.storage import jobs as table
+from bot.storage import line as table
 from bot.storage import loras as loras_table
 from bot.storage.jobs import JobRecord
 from engine.contracts.jobs import GenerateVideo, Work, lane_of

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from bot.storage.jobs import Neighbourhood
+from bot.storage.line import Neighbourhood
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.status import Lane
 

@@ -15,6 +15,7 @@ from bot.services.servers import Limits
 from bot.services.values import Actor
 from bot.storage import cards as cards_table
 from bot.storage import jobs as jobs_table
+from bot.storage import line as line_table
 from bot.storage import notices as notices_table
 from bot.storage import privacy as privacy_table
 from bot.storage.database import Database
@@ -214,9 +215,9 @@ def operations() -> dict[str, Operation]:
         await core.services.gate.check("/train", crowd.member(FIRST_MEMBER), (CHANNEL,))
 
     async def hand_out(core: Core, _: Crowd) -> None:
-        for base, lane, pool in await jobs_table.waiting_lanes(core.database.reader):
-            await jobs_table.handed_out(core.database.reader, base, lane, pool)
-            await jobs_table.waiting(core.database.reader, base, lane, pool, 8, 99)
+        for base, lane, pool in await line_table.waiting_lanes(core.database.reader):
+            await line_table.handed_out(core.database.reader, base, lane, pool)
+            await line_table.waiting(core.database.reader, base, lane, pool, 8, 99)
 
     async def settings(core: Core, _: Crowd) -> None:
         core.services.servers.forget(GUILD)

@@ -15,6 +15,7 @@ from bot.services.estimates import Estimates
 from bot.services.line import Line
 from bot.services.scheduling import LOOK_AHEAD, arrange
 from bot.storage import jobs as table
+from bot.storage import line as line_table
 from bot.storage.database import Database
 from bot.storage.jobs import Ending
 from engine.contracts.status import SHARED, JobStatus, Lane
@@ -92,7 +93,7 @@ class LineSimulation:
         return job.job_id
 
     async def _take(self) -> str:
-        waiting = await table.waiting(self.database.reader, "tiny", Lane.RENDER, SHARED, 1 + LOOK_AHEAD, 1)
+        waiting = await line_table.waiting(self.database.reader, "tiny", Lane.RENDER, SHARED, 1 + LOOK_AHEAD, 1)
         record = arrange(waiting, frozenset(), Lane.RENDER, 1)[0]
         async with self.database.transaction() as tx:
             await table.mark_dispatched(tx, record.job_id, self.now)

@@ -15,7 +15,7 @@ from bot.config import BotSettings
 from bot.services.plans import Plan, Plans
 from bot.services.quotas import Quotas, window_of
 from bot.services.servers import Servers
-from bot.storage import jobs, ledger, loras, usage
+from bot.storage import jobs, ledger, line, loras, usage
 from bot.storage.database import load_migrations, migrate, open_database
 from engine.contracts.status import JobStatus
 from tests.support.bot_core import ManualClock, actor
@@ -61,7 +61,7 @@ async def test_database_of_every_version_comes_up_to_date_with_its_data(version:
             *(JobStatus.SUCCEEDED, JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED),
             *(JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.QUEUED),
         ]
-        assert [record.job_id for record in await jobs.waiting(db, "tiny", records[5].lane, records[5].pool, 9, 99)] == [
+        assert [record.job_id for record in await line.waiting(db, "tiny", records[5].lane, records[5].pool, 9, 99)] == [
             records[5].job_id,
             records[6].job_id,
         ]

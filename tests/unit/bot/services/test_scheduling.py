@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.services import scheduling
 from bot.services.scheduling import AFFINITY_S, HEAD_START_S, RANK, Place, arrange, place
-from bot.storage.jobs import Neighbourhood
+from bot.storage.line import Neighbourhood
 from engine.contracts.jobs import GenerateVideo, TrainLora
 from engine.contracts.status import Lane
 from tests.support import contracts
