@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,15 +56,29 @@ class ItemReader:
         """
         digest = file_sha256(item.path)
         caption = item_caption(item.caption or self.seen(digest, source, windows), item.filename, self.kind, self.trigger)
-        samples = []
-        for mirrored in (False, True) if self.mirror else (False,):
-            said = mirrored_caption(caption) if mirrored else caption
-            plain = None if self.trigger is None else class_caption(said, self.kind, self.trigger)
-            for window in windows:
-                pixels = partial(_pixels, source, window.frames, window.bucket.width, window.bucket.height, mirrored=mirrored)
-                latents = self.cache.latents(_subject(digest, mirrored), window.bucket, window.start, pixels)
-                samples.append(Sample(latents, window.bucket, said, plain, self._guide(digest, source, guide, window, mirrored)))
-        return samples
+        guide_digest = file_sha256(guide.path) if guide is not None else ""
+        plain, mirrored = list[Sample](), list[Sample]()
+        for window in windows:
+            shot = _Footage(digest, functools.cache(partial(read_window, source, window.frames)))
+            guiding = self._guiding(shot, source, guide, guide_digest, window)
+            plain.append(self._sample(shot, guiding, window, caption))
+            if self.mirror:
+                mirrored.append(self._sample(shot.mirrored(), guiding and guiding.mirrored(), window, mirrored_caption(caption)))
+        return plain + mirrored
+
+    def _sample(self, shot: _Footage, guiding: _Footage | None, window: Window, caption: str) -> Sample:
+        bucket, factor = window.bucket, self.control.downscale if self.control is not None else 1
+        smaller = Bucket(bucket.width // factor, bucket.height // factor, bucket.num_frames)
+        return Sample(
+            latents=self._latents(shot, bucket, window.start),
+            bucket=bucket,
+            caption=caption,
+            class_caption=None if self.trigger is None else class_caption(caption, self.kind, self.trigger),
+            guide=None if guiding is None else self._latents(guiding, smaller, window.start),
+        )
+
+    def _latents(self, shot: _Footage, bucket: Bucket, start: int) -> torch.Tensor:
+        return self.cache.latents(shot.subject, bucket, start, lambda: shot.pixels(bucket.width, bucket.height))
 
     def seen(self, digest: str, source: Source, windows: Sequence[Window]) -> str | None:
         """What the captioner says of an item without a caption: of its first window, at the size it is trained at."""
@@ -74,20 +89,36 @@ class ItemReader:
         size = window.bucket.width, window.bucket.height
         return self.cache.caption(digest, self.kind.value, lambda: self.captioner.caption(read_window(source, frames, *size), self.kind))
 
-    def _guide(self, digest: str, source: Source, guide: Source | None, window: Window, mirrored: bool) -> torch.Tensor | None:
-        """Latents of the guiding frames of a window: of the supplied guide, else computed from the item itself."""
+    def _guiding(self, shot: _Footage, source: Source, guide: Source | None, guide_digest: str, window: Window) -> _Footage | None:
+        """What guides a window: the supplied guide, else what is extracted from the item itself."""
         if self.control is None:
             return None
-        bucket = Bucket(
-            window.bucket.width // self.control.downscale, window.bucket.height // self.control.downscale, window.bucket.num_frames
-        )
         if guide is not None:
-            pixels = partial(_pixels, guide, beside(source, guide, window.frames), bucket.width, bucket.height, mirrored=mirrored)
-            return self.cache.latents(_subject(f"guide:{file_sha256(guide.path)}", mirrored), bucket, window.start, pixels)
+            return _Footage(f"guide:{guide_digest}", functools.cache(partial(read_window, guide, beside(source, guide, window.frames))))
         if self.extract is None:
             raise InvalidMediaError("There is no guide for it: put one with the same name and _control at the end beside it.")
-        pixels = partial(_pixels, source, window.frames, bucket.width, bucket.height, self.extract, mirrored=mirrored)
-        return self.cache.latents(_subject(f"{self.control.kind}:{digest}", mirrored), bucket, window.start, pixels)
+        return replace(shot, subject=f"{self.control.kind}:{shot.subject}", extract=self.extract)
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """The frames of one window, decoded when the first is wanted that no cache has, and once for all that is made of them."""
+
+    subject: str  # what a cache calls its content
+    shown: Callable[[int, int], NDArray[np.uint8]]  # (width, height) -> [F, H, W, 3]
+    extract: Extract | None = None
+    is_mirrored: bool = False
+
+    def mirrored(self) -> _Footage:
+        """Its mirror image."""
+        return replace(self, subject=f"mirrored:{self.subject}", is_mirrored=True)
+
+    def pixels(self, width: int, height: int) -> torch.Tensor:
+        """What is seen, or extracted from it: [3, F, H, W] in -1..1."""
+        clip = self.shown(width, height)
+        if self.is_mirrored:
+            clip = np.ascontiguousarray(clip[:, :, ::-1])
+        return to_pixels(clip if self.extract is None else self.extract(clip))
 
 
 class Preparation:
@@ -171,21 +202,6 @@ class Preparation:
 
     def _named(self, index: int, error: InvalidMediaError) -> InvalidMediaError:
         return InvalidMediaError(f"{self._items[index].filename}: {error}")
-
-
-def _subject(content: str, mirrored: bool) -> str:
-    """What a cache calls it."""
-    return f"mirrored:{content}" if mirrored else content
-
-
-def _pixels(
-    source: Source, frames: Sequence[int], width: int, height: int, extract: Extract | None = None, *, mirrored: bool = False
-) -> torch.Tensor:
-    """Frames of a file, or what is extracted from them: [3, F, H, W] in -1..1."""
-    clip = read_window(source, frames, width, height)
-    if mirrored:
-        clip = np.ascontiguousarray(clip[:, :, ::-1])
-    return to_pixels(clip if extract is None else extract(clip))
 
 
 def _unused(source: Source, windows: Sequence[Window]) -> int:
