@@ -126,9 +126,9 @@ class GpuWorker(Worker):
                 if self._outage:
                     logger.info("redis is back")
                 self._outage = False
-                if lease is None and pause_s >= self.poll_delay_s:
-                    break
                 if lease is None:
+                    if pause_s >= self.poll_delay_s:
+                        break
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
                     continue

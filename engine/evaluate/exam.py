@@ -7,7 +7,7 @@ device gives other work its turn in between. Clips come from `engine.sample.gene
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -138,12 +138,9 @@ class Exam:
         for found in self._grid.answers():
             answers = found or answers
             yield None
-        asking: list[Frames] = []
-        plain: list[Frames] = []
         try:
-            for showings, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
-                for showing in showings:
-                    yield from self._clip(showing, lora, clips)
+            asking = yield from self._clips(self._prompts.asking, lora)
+            plain = yield from self._clips(self._prompts.plain, lora)
         finally:
             AdapterStack(self.resident).forget(file_sha256(lora))
         self._record(self._score(step, answers, asking, plain), asking)
@@ -205,11 +202,8 @@ class Exam:
         if self.config.kind is LoraKind.EFFECT:
             yield from self._refer_to_guides()
             return
-        asking: list[Frames] = []
-        plain: list[Frames] = []
-        for showings, clips in ((self._prompts.asking, asking), (self._prompts.plain, plain)):
-            for showing in showings:
-                yield from self._clip(showing, None, clips)
+        asking = yield from self._clips(self._prompts.asking, None)
+        plain = yield from self._clips(self._prompts.plain, None)
         items: list[Frames] = []
         spread = np.unique(np.linspace(0, len(self._training) - 1, _MAX_ORIGINALS).round().astype(int))
         for index in spread:
@@ -227,9 +221,7 @@ class Exam:
         truths, control = [showing.truth for showing in self._prompts.asking if showing.truth is not None], self.config.control
         if len(truths) < len(self._prompts.asking) or control is None:
             return
-        unguided: list[Frames] = []
-        for showing in self._prompts.asking:
-            yield from self._clip(showing, None, unguided)
+        unguided = yield from self._clips(self._prompts.asking, None)
         size = self._geometry
         wanted = [read_clip(path, size.width, size.height, fps=size.fps, num_frames=size.num_frames) for path in truths]
         self._adherence = Adherence.to(wanted, unguided, extractor_of(self.resident, control.kind))
@@ -241,8 +233,16 @@ class Exam:
         frames = min(rule.default_frames, 3 * rule.frame_stride + 1)
         return Geometry(width=self.config.width, height=self.config.height, num_frames=frames, fps=rule.fps)
 
-    def _clip(self, showing: Showing, lora: Path | None, into: list[Frames]) -> Iterator[None]:
-        """Render one clip and put its frames into `into`; tries again after it gave way. The bare base follows no guide."""
+    def _clips(self, showings: Sequence[Showing], lora: Path | None) -> Generator[None, None, list[Frames]]:
+        """Frames of a clip for each of `showings`."""
+        clips: list[Frames] = []
+        for showing in showings:
+            frames = yield from self._clip(showing, lora)
+            clips.append(frames)
+        return clips
+
+    def _clip(self, showing: Showing, lora: Path | None) -> Generator[None, None, Frames]:
+        """Frames of one clip; tries again after it gave way, and insists at last. The bare base follows no guide."""
         steps = max(8, self.resident.base.sampling.num_inference_steps // 2)
         sample = SampleConfig(
             prompt=showing.prompt,
@@ -252,17 +252,19 @@ class Exam:
             num_inference_steps=steps,
         )
         uses = [] if lora is None else [LoadedUse(lora, self.config.name, 1.0, None, self.config.kind)]
-        for attempt in range(_YIELDS + 1):
-            gives_way = self.gives_way if attempt < _YIELDS else NeverCancelled()
+        patience = _YIELDS
+        while True:
+            gives_way = self.gives_way if patience > 0 else NeverCancelled()
             try:
-                into.append(generate(self.resident, sample, uses, cancel=Either(self.cancel, gives_way)).frames)
+                frames = generate(self.resident, sample, uses, cancel=Either(self.cancel, gives_way)).frames
             except JobCancelledError:
                 if self.cancel.cancelled():
                     raise
+                patience -= 1
                 yield None
-                continue
-            yield None
-            return
+            else:
+                yield None
+                return frames
 
     def _score(self, step: int, answers: Answers, asking: list[Frames], plain: list[Frames]) -> CheckpointScore:
         """Everything that can be measured."""
