@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from typing import Any
 
 import discord
 from discord import app_commands
 
+from bot.commands.completion import offered
 from bot.commands.desk import Desk, answer
 from bot.commands.groups import managers_group
 from bot.commands.safety import delete_messages
 from bot.services.plans import Plan
+from bot.services.shelf import MAX_CHOICE_CHARS
 from bot.ui import admin_cards, cards, charts, job_cards, text
 from bot.ui.format import plain
 from bot.ui.text import admin as words
 from bot.ui.text import safety as safety_words
 
-_log = logging.getLogger(__name__)
-
-MAX_CHOICE_CHARS = 100
 PERIODS = [app_commands.Choice(name=f"{days} days", value=days) for days in (7, 30, 90)]
 PLANS = [
     app_commands.Choice(name="premium", value=Plan.PREMIUM.value),
@@ -117,9 +115,9 @@ def _jobs(desk: Desk, group: app_commands.Group) -> None:
 def _complete_job(desk: Desk, command: app_commands.Command[Any, ..., Any], *, running: bool) -> None:
     @command.autocomplete("job")
     async def choices(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
-        try:
-            found = await desk.services.administration.choices(desk.actor(interaction), current, running=running)
-        except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
-            _log.exception("autocomplete failed")
-            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN(), value=current[:MAX_CHOICE_CHARS] or " ")]
-        return [app_commands.Choice(name=plain(words.job_choice(record), MAX_CHOICE_CHARS), value=record.job_id) for record in found]
+        return await offered(_job_choices(desk, interaction, current, running=running), current)
+
+
+async def _job_choices(desk: Desk, interaction: discord.Interaction, typed: str, *, running: bool) -> list[app_commands.Choice[str]]:
+    found = await desk.services.administration.choices(desk.actor(interaction), typed, running=running)
+    return [app_commands.Choice(name=plain(words.job_choice(record), MAX_CHOICE_CHARS), value=record.job_id) for record in found]

@@ -33,13 +33,21 @@ def complete_lora_name(desk: Desk, command: app_commands.Command[Any, ..., Any],
 def _complete(desk: Desk, command: app_commands.Command[Any, ..., Any], option: str, source: Source) -> None:
     @command.autocomplete(option)
     async def choices(interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
-        try:
-            found = await source(current, desk.actor(interaction))
-        except Exception:  # noqa: BLE001 - the library would log it and leave the person with a spinner
-            _log.exception("autocomplete failed")
-            return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN(), value=current[:MAX_CHOICE_CHARS] or " ")]
-        fitting = [choice for choice in found if 0 < len(choice.value) <= MAX_CHOICE_CHARS]
-        return [
-            app_commands.Choice(name=words.choice(choice.value, choice.kind, MAX_CHOICE_CHARS), value=choice.value)
-            for choice in fitting[:MAX_CHOICES]
-        ]
+        return await offered(_loras(desk, interaction, current, source), current)
+
+
+async def _loras(desk: Desk, interaction: discord.Interaction, typed: str, source: Source) -> list[app_commands.Choice[str]]:
+    fitting = [choice for choice in await source(typed, desk.actor(interaction)) if 0 < len(choice.value) <= MAX_CHOICE_CHARS]
+    return [
+        app_commands.Choice(name=words.choice(choice.value, choice.kind, MAX_CHOICE_CHARS), value=choice.value)
+        for choice in fitting[:MAX_CHOICES]
+    ]
+
+
+async def offered(choices: Awaitable[list[app_commands.Choice[str]]], typed: str) -> list[app_commands.Choice[str]]:
+    """`choices`, or one that says that there are none right now: the library would log the error and leave the person with a spinner."""
+    try:
+        return await choices
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("autocomplete failed")
+        return [app_commands.Choice(name=text.AUTOCOMPLETE_BROKEN(), value=typed[:MAX_CHOICE_CHARS] or " ")]

@@ -12,19 +12,12 @@ from bot.storage.notices import Fact
 from bot.ui import format as fmt
 from bot.ui.language import LANGUAGES, Words, _, counted, later
 from bot.ui.text import counts
-from bot.ui.text.words import quoted
+from bot.ui.text.words import WINDOW_WORDS, quoted
 from engine.contracts.jobs import TrainLora
 
 # ---- quota ----------------------------------------------------------------------------------------------------------------------
 
 PLAN_TITLES = Words({"free": "Free", "premium": "Premium", "enterprise": "Enterprise"})
-WINDOW_WORDS = Words(
-    {
-        QuotaWindow.DAY: "today",
-        QuotaWindow.WEEK: "this week",
-        QuotaWindow.MONTH: "this month",
-    }
-)
 _SCOPE_TITLES = Words(
     {
         Scope.PERSON: "Your units {when}",

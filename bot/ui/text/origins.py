@@ -79,7 +79,7 @@ def details(origin: Origin) -> list[str]:
 
 
 def _when(at: float | None) -> str:
-    return f"<t:{int(at)}:f>" if at else ""
+    return fmt.moment(at) if at else ""
 
 
 def _seconds(parameters: ClipParameters | None) -> float | None:

@@ -12,7 +12,7 @@ from bot.ui.text import facts as given
 from bot.ui.text.facts import Facts
 from bot.ui.text.plain_refusals import PLAIN
 from bot.ui.text.problems import lora_problem
-from bot.ui.text.words import STATUS_WORDS, both, either
+from bot.ui.text.words import STATUS_WORDS, WINDOW_WORDS, both, either
 from engine.contracts.lora import MAX_STACK, MAX_WEIGHT
 
 
@@ -25,18 +25,15 @@ def _name_taken(facts: Facts) -> str:
     name = given.code(facts, "name")
     if facts.get("training"):
         return _("A LoRA named {name} is being trained right now; choose another name, or wait for it in `/jobs`.", name=name)
+    next_name = fmt.code(_next_name(str(facts.get("name", ""))))
     if facts.get("by_self"):
         return _(
             "You already have a LoRA named {name}: press **New version** on its card in `/loras show`, or choose another "
             "name such as {next_name}.",
             name=name,
-            next_name=fmt.code(_next_name(str(facts.get("name", "")))),
+            next_name=next_name,
         )
-    return _(
-        "Somebody here already has a LoRA named {name}; choose another name such as {next_name}.",
-        name=name,
-        next_name=fmt.code(_next_name(str(facts.get("name", "")))),
-    )
+    return _("Somebody here already has a LoRA named {name}; choose another name such as {next_name}.", name=name, next_name=next_name)
 
 
 def _next_name(name: str) -> str:
@@ -110,7 +107,7 @@ def _quota_exceeded(facts: Facts) -> str:
         else:
             whose = _("the {limit} a person has {per} here", limit=limit, per=per)
         return _("This costs {needed}, more than {whose}; ask for less, such as a shorter clip.", needed=needed, whose=whose)
-    known = {"needed": needed, "left": left, "limit": limit, "window": _WINDOWS.get(window) or _WINDOWS["day"]}
+    known = {"needed": needed, "left": left, "limit": limit, "window": WINDOW_WORDS.get(window) or WINDOW_WORDS["day"]}
     known |= {"when": fmt.relative(back), "clock": fmt.clock(back)}
     if scope == "server":
         return _("This costs {needed} and this server has {left} of its {limit} left {window}; they return {when} (at {clock}).", **known)
@@ -122,7 +119,6 @@ def _quota_exceeded(facts: Facts) -> str:
 
 
 _PER = Words({"day": "per day", "week": "per week", "month": "per month"})
-_WINDOWS = Words({"day": "today", "week": "this week", "month": "this month"})
 
 
 def _seconds_out_of_range(facts: Facts) -> str:

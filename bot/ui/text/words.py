@@ -35,6 +35,8 @@ STATUS_WORDS: Words[str] = Words(
     }
 )
 
+WINDOW_WORDS: Words[str] = Words({"day": "today", "week": "this week", "month": "this month"})  # of a quota
+
 ENDED_WORDS = Words({"succeeded": "Done", "failed": "Failed", "cancelled": "Cancelled"})
 
 KINDS: Words[str] = Words(
